@@ -1,0 +1,1 @@
+"""Engines run one prepared model over batches of token ids."""

@@ -1,0 +1,1 @@
+"""Tasks to workers (Dask): opening a cluster, submitting, retrying, cancelling."""

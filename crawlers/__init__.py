@@ -1,0 +1,1 @@
+"""Platforms to posts: sources, parsers, spiders and politeness (Scrapy). Knows no storage and no model."""

@@ -1,0 +1,64 @@
+"""Sources and windows: what a sweep reads, and for which span of time."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+Platform = Literal["mastodon", "bluesky", "feed"]
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "mastodon": ("public", "local", "tag", "account"),
+    "bluesky": ("author", "records", "search"),
+    "feed": ("feed",),
+}
+"""What can be read of each platform. A Bluesky `author` is a feed from an AppView, `records` a repository on a PDS."""
+
+_NAMES_ACCOUNT = {"account", "author", "records", "feed"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """The half-open time interval `[since, until)` that a sweep covers; aware UTC datetimes."""
+
+    since: datetime
+    until: datetime
+
+    def __post_init__(self) -> None:
+        if self.since >= self.until:
+            raise ValueError("the window is empty or backwards: since must be before until")
+
+    def holds(self, moment: datetime) -> bool:
+        """Whether a moment lies in the window."""
+        return self.since <= moment < self.until
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to read. `url` is the server's base address (for a feed: the feed's own address), without a final slash.
+
+    `value` is the tag (without #), account, actor or query; None for public and local timelines and for feeds.
+    `allow_private` lets this source's host resolve to a loopback, link-local or private address.
+    """
+
+    platform: Platform
+    url: str
+    kind: str
+    value: str | None = None
+    allow_private: bool = False
+
+    @property
+    def authority(self) -> str:
+        """Host and port as written in the address, lower case: the unit of politeness and of scheduling."""
+        return urlsplit(self.url).netloc.rpartition("@")[2].lower()
+
+    @property
+    def names_account(self) -> bool:
+        """Whether the source leads to a person: outside identities it is then named by a keyed hash."""
+        return self.kind in _NAMES_ACCOUNT
+
+    @property
+    def canonical(self) -> str:
+        """One string per source, the same in every sweep; names accounts, so it stays inside identities."""
+        what = self.url if self.kind == "feed" else self.value
+        return ":".join(part for part in (self.platform, self.authority, self.kind, what) if part is not None)

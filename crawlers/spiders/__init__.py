@@ -1,0 +1,1 @@
+"""One module per platform: paging only; whole pages go to the sink."""

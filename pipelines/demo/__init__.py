@@ -1,0 +1,1 @@
+"""The embedded sample network: a loopback server with posts written for it."""

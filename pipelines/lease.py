@@ -1,0 +1,121 @@
+"""One writer per sweep or run: a lease with a time to live and a fencing token.
+
+Tokens count up; the lease with token n is the file `leases/<name>.<n>.json`, created only if absent, so of two that
+ask at once one wins. The highest token is the holder; it renews by rewriting its own file. A writer whose token is no
+longer the highest has lost the lease and must not commit. On one machine a holder whose process is gone is known to
+be gone at once; elsewhere its time to live runs out.
+"""
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from pipelines.errors import ArchiveError, LeaseHeldError
+from pipelines.store import Store
+
+TIME_TO_LIVE = 60.0
+"""Seconds that a lease holds without a renewal."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a holder carries, and hands to the processes that write for it."""
+
+    name: str
+    token: int
+
+    def check(self, store: Store) -> None:
+        """Raises ArchiveError when somebody else holds the lease by now: the caller must not commit."""
+        newest = max(_tokens(store, self.name), default=0)
+        if newest != self.token:
+            raise ArchiveError(f"{self.name}: another process took over its lease; this one stops without writing")
+
+
+def _file(name: str, token: int) -> str:
+    return f"leases/{name}.{token}.json"
+
+
+def _tokens(store: Store, name: str) -> list[int]:
+    folder = store.path("leases")
+    pattern = re.compile(re.escape(name) + r"\.(\d+)\.json")
+    if not folder.is_dir():
+        return []
+    return sorted(int(found[1]) for entry in os.listdir(folder) if (found := pattern.fullmatch(entry)))
+
+
+def process_start(pid: int) -> str | None:
+    """The start time of a process in clock ticks since boot (Linux, proc(5)), None when it is gone or unknown."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _holder_lives(record: dict[str, object]) -> bool:
+    if record["released"] or time.time() > float(str(record["expires"])):
+        return False
+    if record["host"] != socket.gethostname() or record["started"] is None:
+        return True
+    return process_start(int(str(record["pid"]))) == record["started"]
+
+
+def _record(released: bool = False) -> bytes:
+    return orjson.dumps(
+        {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": process_start(os.getpid()),
+            "expires": time.time() + TIME_TO_LIVE,
+            "released": released,
+        }
+    )
+
+
+def acquire(store: Store, name: str) -> Lease:
+    """Takes the lease, or raises LeaseHeldError naming who holds it and for how long."""
+    tokens = _tokens(store, name)
+    newest = tokens[-1] if tokens else 0
+    held = store.read(_file(name, newest)) if tokens else None
+    if held is not None and _holder_lives(record := orjson.loads(held)):
+        left = max(0, round(float(record["expires"]) - time.time()))
+        raise LeaseHeldError(
+            f"{name}: process {record['pid']} on {record['host']} is working on it (lease renews every "
+            f"{TIME_TO_LIVE / 3:.0f} s, {left} s left); wait for it or stop it"
+        )
+    lease = Lease(name, newest + 1)
+    if not store.create(_file(name, lease.token), _record()):
+        raise LeaseHeldError(f"{name}: another process took the lease at this moment; wait for it or stop it")
+    for token in tokens:
+        store.remove(_file(name, token))
+    return lease
+
+
+@contextmanager
+def held(store: Store, name: str) -> Iterator[Lease]:
+    """Holds the lease for the time of a `with` block, renewing it in the background."""
+    lease = acquire(store, name)
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(TIME_TO_LIVE / 3):
+            if max(_tokens(store, name), default=0) == lease.token:
+                store.put(_file(name, lease.token), _record())
+
+    thread = threading.Thread(target=renew, name=f"lease {name}", daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        done.set()
+        thread.join()
+        if max(_tokens(store, name), default=0) == lease.token:
+            store.put(_file(name, lease.token), _record(released=True))

@@ -1,0 +1,152 @@
+"""Files that appear whole or not at all: the few things the archive asks of a file system.
+
+A file is written in the archive's own `tmp/` (outside every table, on the same file system), synced and renamed. What
+a killed process leaves behind stays in `tmp/` and is removed by the next owner of the same scope. Paths are relative
+to the archive, with forward slashes; a name can be created only if absent, which is what leases and manifests need.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import ArchiveError
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+
+@dataclass(frozen=True)
+class Store:
+    """A local folder that holds an archive. `scope` names whose temporary files are whose (a sweep, a run)."""
+
+    root: Path
+    scope: str = "any"
+
+    def path(self, name: str) -> Path:
+        """The file's place on disk."""
+        return self.root / name
+
+    @property
+    def scratch(self) -> Path:
+        """The folder of this scope's temporary files."""
+        return self.root / "tmp" / self.scope
+
+    def clear_scratch(self) -> None:
+        """Removes what killed processes of this scope left; only the scope's lease holder may call it."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextmanager
+    def writing(self, name: str, *, private: bool = False, replace: bool = True) -> Iterator[Path]:
+        """Gives a temporary path to write to; on leaving without an error the file stands whole under `name`.
+
+        With `replace=False` an existing file is kept and FileExistsError is raised. Errors: ArchiveError when the
+        disk is full or the folder cannot be written, with nothing changed under `name`.
+        """
+        final = self.path(name)
+        temporary = self.scratch / f"{uuid.uuid4().hex}{final.suffix}"
+        with _disk_errors(self.root):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            _make_folders(final.parent, self.root, private)
+            try:
+                if private:
+                    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE))
+                yield temporary
+                _sync(temporary)
+                if replace:
+                    temporary.replace(final)
+                else:
+                    os.link(temporary, final)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync(final.parent)
+
+    def put(self, name: str, data: bytes, *, private: bool = False) -> None:
+        """Writes a small file, replacing what stands there."""
+        with self.writing(name, private=private) as temporary:
+            temporary.write_bytes(data)
+
+    def create(self, name: str, data: bytes, *, private: bool = False) -> bool:
+        """Writes a small file only if none stands there; says whether it did (of two at once, one does)."""
+        try:
+            with self.writing(name, private=private, replace=False) as temporary:
+                temporary.write_bytes(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes, or None when there is none."""
+        try:
+            return self.path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str, suffix: str = "") -> list[str]:
+        """All files below a folder, sorted, as names relative to the archive."""
+        base = self.path(folder)
+        if not base.is_dir():
+            return []
+        return sorted(
+            path.relative_to(self.root).as_posix() for path in base.rglob(f"*{suffix}") if path.is_file()
+        )
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder stands there."""
+        return self.path(name).exists()
+
+    def remove(self, name: str) -> None:
+        """Removes a file or a whole folder; nothing happens when it is gone already."""
+        path = self.path(name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def publish(self, staged: Path, folder: str) -> None:
+        """Moves a finished folder of this scope's scratch into the tree in one step."""
+        with _disk_errors(self.root):
+            for path in sorted(staged.rglob("*"), reverse=True):
+                _sync(path)
+            _sync(staged)
+            final = self.path(folder)
+            _make_folders(final.parent, self.root, private=False)
+            staged.rename(final)
+            _sync(final.parent)
+
+
+def _make_folders(folder: Path, root: Path, private: bool) -> None:
+    """Makes the folders of a file; a private table's folders are closed to others from the top of the table down."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent, root, private and folder.parent != root)
+    folder.mkdir(exist_ok=True, mode=PRIVATE_FOLDER if private else 0o777)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    """Turns what the file system refuses into one line; FileExistsError is an answer, not a fault."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArchiveError(
+                f"{root}: no space left; free some and run the same command again, nothing committed is lost"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ArchiveError(f"{error.filename or root}: not writable ({error.strerror}); check the folder's owner") from error
+        raise
