@@ -191,8 +191,8 @@ IDENTITY_SCHEMA = pa.schema(
         pa.field("fetched_at", _TIME, nullable=False),
     ]
 )
-"""The `identities` table: what leads back to people, apart and restricted. `alias` is the keyed hash of the native name,
-`raw` the platform's own JSON, kept only when the sweep file says so."""
+"""The `identities` table: what leads back to people, apart and restricted. `alias` is the keyed hash of the native
+name, `raw` the platform's own JSON, kept only when the sweep file says so."""
 
 ACCOUNT_SCHEMA = pa.schema(
     [

@@ -24,7 +24,8 @@ class Pseudonyms:
             raise ValueError("a pseudonym key has 32 bytes")
 
     def _hash(self, kind: bytes, name: str) -> str:
-        return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=self.key, person=kind).hexdigest()
+        data = name.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, digest_size=16, key=self.key, person=kind).hexdigest()
 
     @property
     def fingerprint(self) -> str:

@@ -27,7 +27,8 @@ class Page:
     """One whole page of a source.
 
     `number` counts from 0. `cursor` is the opaque position that this page was read from (None: the beginning),
-    `next_cursor` where reading goes on (None: nothing follows). A cursor may hold native ids: sinks treat it as secret.
+    `next_cursor` where reading goes on (None: nothing follows). A cursor may hold native ids: sinks treat it as
+    secret. `outside` counts posts that were read and lie outside the window.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Page:
     posts: list[Post]
     rejects: list[Reject]
     fetched_at: datetime
+    outside: int = 0
 
 
 @dataclass(frozen=True)

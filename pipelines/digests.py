@@ -27,8 +27,8 @@ def _canonical(column: pa.ChunkedArray) -> list[object]:
     if pa.types.is_timestamp(kind):
         return pc.cast(column, pa.int64()).to_pylist()  # type: ignore[no-any-return]
     if pa.types.is_floating(kind):
-        bits = pa.chunked_array([chunk.view(pa.int32() if kind.bit_width == 32 else pa.int64()) for chunk in column.chunks])
-        return bits.to_pylist()  # type: ignore[no-any-return]
+        width = pa.int32() if kind.bit_width == 32 else pa.int64()
+        return pa.chunked_array([chunk.view(width) for chunk in column.chunks], width).to_pylist()  # type: ignore[no-any-return]
     if pa.types.is_binary(kind):
         return [None if value is None else value.hex() for value in column.to_pylist()]
     return column.to_pylist()  # type: ignore[no-any-return]

@@ -48,7 +48,7 @@ def _tokens(store: Store, name: str) -> list[int]:
     pattern = re.compile(re.escape(name) + r"\.(\d+)\.json")
     if not folder.is_dir():
         return []
-    return sorted(int(found[1]) for entry in os.listdir(folder) if (found := pattern.fullmatch(entry)))
+    return sorted(int(found[1]) for entry in folder.iterdir() if (found := pattern.fullmatch(entry.name)))
 
 
 def process_start(pid: int) -> str | None:

@@ -31,14 +31,16 @@ class Store:
         """The file's place on disk."""
         return self.root / name
 
-    @property
-    def scratch(self) -> Path:
-        """The folder of this scope's temporary files."""
-        return self.root / "tmp" / self.scope
+    def scratch(self, private: bool = False) -> Path:
+        """The folder of this scope's temporary files; what leads back to people has its own, below `identities`."""
+        folder = self.root / ("identities/tmp" if private else "tmp") / self.scope
+        _make_folders(folder, self.root, private)
+        return folder
 
     def clear_scratch(self) -> None:
         """Removes what killed processes of this scope left; only the scope's lease holder may call it."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        for top in ("tmp", "identities/tmp"):
+            shutil.rmtree(self.root / top / self.scope, ignore_errors=True)
 
     @contextmanager
     def writing(self, name: str, *, private: bool = False, replace: bool = True) -> Iterator[Path]:
@@ -48,9 +50,8 @@ class Store:
         disk is full or the folder cannot be written, with nothing changed under `name`.
         """
         final = self.path(name)
-        temporary = self.scratch / f"{uuid.uuid4().hex}{final.suffix}"
-        with _disk_errors(self.root):
-            temporary.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.root):
+            temporary = self.scratch(private) / f"{uuid.uuid4().hex}{final.suffix}"
             _make_folders(final.parent, self.root, private)
             try:
                 if private:
@@ -107,21 +108,27 @@ class Store:
         else:
             path.unlink(missing_ok=True)
 
-    def publish(self, staged: Path, folder: str) -> None:
-        """Moves a finished folder of this scope's scratch into the tree in one step."""
-        with _disk_errors(self.root):
-            for path in sorted(staged.rglob("*"), reverse=True):
+    def sync_folder(self, folder: str) -> None:
+        """Forces a whole folder to the disk, so that a later rename of it is durable."""
+        with disk_errors(self.root):
+            for path in sorted(self.path(folder).rglob("*"), reverse=True):
                 _sync(path)
-            _sync(staged)
-            final = self.path(folder)
-            _make_folders(final.parent, self.root, private=False)
-            staged.rename(final)
-            _sync(final.parent)
+            _sync(self.path(folder))
+
+    def move_folder(self, staged: str, final: str) -> None:
+        """Moves a finished folder to its place in one step; a second call after a kill finds it there already."""
+        if not self.exists(staged) and self.exists(final):
+            return
+        with disk_errors(self.root):
+            _make_folders(self.path(final).parent, self.root, private=False)
+            self.path(staged).rename(self.path(final))
+            _sync(self.path(final).parent)
 
 
 def _make_folders(folder: Path, root: Path, private: bool) -> None:
     """Makes the folders of a file; a private table's folders are closed to others from the top of the table down."""
-    if folder.is_dir():
+    if folder.is_dir() or folder == root:
+        folder.mkdir(parents=True, exist_ok=True)
         return
     _make_folders(folder.parent, root, private and folder.parent != root)
     folder.mkdir(exist_ok=True, mode=PRIVATE_FOLDER if private else 0o777)
@@ -136,7 +143,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
+def disk_errors(root: Path) -> Iterator[None]:
     """Turns what the file system refuses into one line; FileExistsError is an answer, not a fault."""
     try:
         yield
@@ -148,5 +155,7 @@ def _disk_errors(root: Path) -> Iterator[None]:
                 f"{root}: no space left; free some and run the same command again, nothing committed is lost"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise ArchiveError(f"{error.filename or root}: not writable ({error.strerror}); check the folder's owner") from error
+            raise ArchiveError(
+                f"{error.filename or root}: not writable ({error.strerror}); check the folder's owner"
+            ) from error
         raise

@@ -1,0 +1,78 @@
+"""Opens the Dask cluster that a job runs on: here a local one of processes, or one that listens at an address."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import dask
+from distributed import Client, LocalCluster
+
+WORKER_ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",  # a folder named cluster/ or classify/ where a job starts must not shadow the packages
+    "TOKENIZERS_PARALLELISM": "false",  # a thread pool in a process that may fork deadlocks
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+"""What every worker process is started with."""
+
+_DASK = {
+    "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.scheduler.allowed-failures": 3,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.comm.timeouts.connect": "30s",
+    "distributed.scheduler.worker-saturation": 1.0,
+}
+
+
+class ClusterError(Exception):
+    """The cluster cannot be opened or lost its workers: one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """What to open. `workers` counts local processes of one task each; `address` is a scheduler's, for that kind."""
+
+    kind: Literal["local", "address"] = "local"
+    workers: int = 2
+    address: str | None = None
+
+
+@contextmanager
+def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
+    """Gives a client of the cluster for the time of a `with` block; a local cluster ends with it.
+
+    Errors: ClusterError when nothing answers at the address.
+    """
+    with dask.config.set({**_DASK, "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
+        if spec.kind == "address":
+            with _connect(str(spec.address)) as client:
+                yield client
+            return
+        # Tasks run in one thread each: a model or a crawl has the process for itself. No dashboard: nothing listens
+        # but the scheduler and its workers, on loopback.
+        with (
+            LocalCluster(
+                n_workers=spec.workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=40,
+                local_directory=os.environ.get("POSTSWEEP_SCRATCH"),
+                env=WORKER_ENVIRONMENT,
+            ) as local,
+            Client(local) as client,
+        ):
+            yield client
+
+
+def _connect(address: str) -> Client:
+    try:
+        return Client(address, timeout="20s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"cluster.address {address}: no Dask scheduler answers there; start it, or correct the address"
+        ) from error

@@ -1,0 +1,87 @@
+"""Runs many tasks on a cluster: a bounded number in flight, retried, with progress, and cancelled when one fails."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from distributed import Client, as_completed, get_worker
+from distributed.scheduler import KilledWorker
+
+from cluster.open import ClusterError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Event = dict[str, Any]
+
+IN_FLIGHT_PER_WORKER = 2
+"""Tasks handed out per worker: one at work and one waiting, so that millions of tasks never sit on the scheduler."""
+
+_TOPIC = "postsweep"
+
+
+def report(event: Event) -> None:
+    """Sends a small event from inside a task to whoever runs it; nothing happens outside a worker."""
+    try:
+        worker = get_worker()
+    except ValueError:
+        return
+    worker.log_event(_TOPIC, event)
+
+
+def run_tasks(
+    client: Client,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    retries: int = 2,
+    resources: Mapping[str, float] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Iterator[tuple[Task, Result]]:
+    """Yields each task with its result as it is done, in no particular order.
+
+    Functions, tasks and results travel through the scheduler: they are small, and carry no secret. An exception that a
+    task still raises after its retries is raised here, and what is in flight is cancelled. Errors: ClusterError when
+    the workers that had a task died each time.
+    """
+    waiting = iter(enumerate(tasks))
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    places: dict[Any, int] = {}
+    done = as_completed()
+
+    def submit() -> bool:
+        for place, task in waiting:
+            future = client.submit(
+                function, task, pure=False, retries=retries, resources=dict(resources) if resources else None
+            )
+            places[future.key] = place
+            done.add(future)
+            return True
+        return False
+
+    with _listening(client, on_event):
+        for _ in range(workers * IN_FLIGHT_PER_WORKER):
+            submit()
+        try:
+            for future in done:
+                result = future.result()
+                yield tasks[places.pop(future.key)], result
+                submit()
+        except KilledWorker as error:
+            raise ClusterError(
+                "a worker died each time it had the same task, most likely for lack of memory; "
+                "give workers more, or make parts smaller (sweep.part_rows)"
+            ) from error
+        finally:
+            client.cancel(list(done.futures), force=True)
+
+
+@contextmanager
+def _listening(client: Client, on_event: Callable[[Event], None] | None) -> Iterator[None]:
+    if on_event is None:
+        yield
+        return
+    client.subscribe_topic(_TOPIC, lambda event: on_event(event[1]))
+    try:
+        yield
+    finally:
+        client.unsubscribe_topic(_TOPIC)

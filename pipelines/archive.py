@@ -1,0 +1,172 @@
+"""The archive: where everything lies, and the manifests that say what is committed.
+
+`store.py` puts single files down, `shards.py` the pages of an open sweep, `seal.py` turns them into a sealed one.
+"""
+
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipelines.errors import ArchiveError, KeyMismatchError
+from pipelines.store import Store
+
+FORMAT = 1
+"""The layout that this code writes. It reads this one and earlier ones."""
+
+TABLES = ("posts", "rejects", "identities", "accounts")
+"""The tables of a sealed sweep, each at `<table>/sweep=<id>/platform=<p>/part-<n>.parquet`."""
+
+PRIVATE_TABLES = ("identities", "accounts")
+
+_MARK = "manifests/archive.json"
+_PACKAGES = ("scrapy", "dask", "distributed", "pyarrow", "duckdb", "onnxruntime", "tokenizers", "numpy")
+
+Manifest = dict[str, Any]
+
+
+def incoming(sweep: str) -> str:
+    """The folder of an open sweep's page shards."""
+    return f"incoming/sweep={sweep}"
+
+
+def private_incoming(sweep: str) -> str:
+    """The folder of what an open sweep keeps apart: identities, accounts and cursors."""
+    return f"identities/incoming/sweep={sweep}"
+
+
+def incoming_run(run: str) -> str:
+    """The folder of an unfinished run's score files."""
+    return f"incoming/run={run}"
+
+
+def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
+    """Opens an archive to write to, making it when there is none; `scope` names the writer's temporary files.
+
+    Errors: ArchiveError (a newer format, a folder with other things in it), KeyMismatchError (another pseudonym key).
+    """
+    store = Store(root, scope)
+    if not store.exists(_MARK):
+        if root.is_dir() and any(entry.name not in ("tmp", "manifests", "leases") for entry in root.iterdir()):
+            raise ArchiveError(f"{root}: not an archive and not empty; name another folder under [sweep] archive")
+        store.create(_MARK, orjson.dumps({"format": FORMAT, "pseudonym_key": fingerprint}))
+    mark = _marked(store)
+    if mark["pseudonym_key"] != fingerprint:
+        raise KeyMismatchError(
+            f"{root}: written with pseudonym key {mark['pseudonym_key']}, the key at hand is {fingerprint}; "
+            "set POSTSWEEP_KEY_FILE to the archive's key, or name another archive"
+        )
+    return store
+
+
+def read_archive(root: Path) -> Store:
+    """Opens an archive to read from. Errors: ArchiveError when there is none or its format is newer."""
+    store = Store(root)
+    if not store.exists(_MARK):
+        raise ArchiveError(f"{root}: no archive here ({_MARK} is missing); check the path, or crawl first")
+    _marked(store)
+    return store
+
+
+def _marked(store: Store) -> Manifest:
+    return _supported(orjson.loads(store.read(_MARK) or b"{}"), store.path(_MARK))
+
+
+def _supported(manifest: Manifest, path: Path) -> Manifest:
+    found = manifest.get("format")
+    if not isinstance(found, int):
+        raise ArchiveError(f"{path}: not a manifest of an archive (no format number); restore it from a backup")
+    if found > FORMAT:
+        raise ArchiveError(f"{path}: format {found} is newer than this postsweep reads ({FORMAT}); update postsweep")
+    return manifest
+
+
+def write_manifest(store: Store, name: str, manifest: Manifest) -> None:
+    """Creates a manifest, only if absent. Errors: ArchiveError when one stands there with other content."""
+    data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    if not store.create(name, data) and store.read(name) != data:
+        raise ArchiveError(f"{store.path(name)}: exists with other content; a sealed sweep or run is never rewritten")
+
+
+def sweep_manifest_name(sweep: str, generation: int = 0) -> str:
+    """Where the manifest of a sweep's generation lies."""
+    return f"manifests/sweeps/{sweep}.{generation}.json"
+
+
+def run_manifest_name(run: str) -> str:
+    """Where the manifest of a run lies."""
+    return f"manifests/runs/{run}.json"
+
+
+def sweep_manifest(store: Store, sweep: str) -> Manifest | None:
+    """The newest generation's manifest of a sealed sweep, or None when it is not sealed."""
+    pattern = re.compile(re.escape(sweep) + r"\.(\d+)\.json")
+    names = {
+        int(found[1]): name
+        for name in store.names("manifests/sweeps", ".json")
+        if (found := pattern.fullmatch(Path(name).name))
+    }
+    return _read_manifest(store, names[max(names)]) if names else None
+
+
+def run_manifest(store: Store, run: str) -> Manifest | None:
+    """The manifest of a finished run, or None."""
+    name = run_manifest_name(run)
+    return _read_manifest(store, name) if store.exists(name) else None
+
+
+def run_manifests(store: Store, sweep: str | None = None) -> list[Manifest]:
+    """The manifests of finished runs (of one sweep), the oldest first."""
+    found = [_read_manifest(store, name) for name in store.names("manifests/runs", ".json")]
+    return sorted(
+        (run for run in found if sweep in (None, run["sweep"])), key=lambda run: (run["finished_at"], run["run"])
+    )
+
+
+def sweep_ids(store: Store) -> list[str]:
+    """All sweeps that are sealed."""
+    return sorted({Path(name).name.rsplit(".", 2)[0] for name in store.names("manifests/sweeps", ".json")})
+
+
+def _read_manifest(store: Store, name: str) -> Manifest:
+    data = store.read(name)
+    try:
+        manifest = orjson.loads(data or b"")
+    except orjson.JSONDecodeError as error:
+        raise ArchiveError(f"{store.path(name)}: not JSON ({error.msg}); restore it from a backup") from error
+    if not isinstance(manifest, dict):
+        raise ArchiveError(f"{store.path(name)}: not a manifest; restore it from a backup")
+    return _supported(manifest, store.path(name))
+
+
+def moment(time: datetime) -> str:
+    """A time as manifests write it: ISO 8601, UTC, with a Z."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@cache
+def software() -> Manifest:
+    """Code version, commit (of a checkout; else None) and package versions: what a figure can depend on."""
+    here = Path(__file__).resolve().parent
+    commit = None
+    if (here.parent / ".git").exists():
+        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        asked = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True, text=True, check=False, env=environment,
+        )  # fmt: skip
+        commit = asked.stdout.strip() or None if asked.returncode == 0 else None
+    return {
+        "postsweep": metadata.version("postsweep"),
+        "commit": commit,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
