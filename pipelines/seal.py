@@ -299,11 +299,14 @@ class _Rows:
         self._files: dict[str, list[str]] = {}
         with disk_errors(store.root):
             self._connection = duckdb.connect()
-            self._connection.execute("set TimeZone = 'UTC'")
-            self._connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
-            self._connection.execute("set threads = 2")
-            self._connection.execute("set preserve_insertion_order = false")
-            self._connection.execute(f"set temp_directory = {_text(store.scratch(private=True))}")
+            self._run("set TimeZone = 'UTC'")
+            self._run(f"set memory_limit = '{MEMORY_LIMIT}'")
+            self._run("set threads = 2")
+            self._run("set preserve_insertion_order = false")
+            self._run(f"set temp_directory = {_text(store.scratch(private=True))}")
+
+    def _run(self, query: str) -> list[tuple[object, ...]]:
+        return self._connection.execute(query).fetchall()
 
     def close(self) -> None:
         """Frees the memory and the temporary files."""
@@ -322,7 +325,7 @@ class _Rows:
         filled = " + ".join(
             f'("{name}" is not null)::int' for name in POST_SCHEMA.names if POST_SCHEMA.field(name).nullable
         )
-        run = self._connection.execute
+        run = self._run
         run(_SIGHTINGS.format(filled=filled, files=_texts(self._files["posts"])))
         run(_WINNERS)
         run(_SEEN)
@@ -339,10 +342,9 @@ class _Rows:
         if not self._files[table]:
             return 0
         key = "author" if table == "accounts" else "uid"
-        counted = self._connection.execute(
-            f"select count(distinct {key}) from read_parquet({_texts(self._files[table])}, hive_partitioning = false)"
-        ).fetchone()
-        return int(counted[0]) if counted else 0
+        files = _texts(self._files[table])
+        ((counted,),) = self._run(f"select count(distinct {key}) from read_parquet({files}, hive_partitioning = false)")
+        return int(str(counted))
 
     def read(self, table: str) -> Iterator[pa.Table]:
         """The rows of a table of the gathered platform, in order."""

@@ -1,0 +1,76 @@
+"""The pseudonym key: 32 random bytes, made once in the user's configuration folder, or named by the environment.
+
+POSTSWEEP_KEY holds it as 64 hexadecimal digits, POSTSWEEP_KEY_FILE names a file that holds those. Without it the
+pseudonyms of an archive cannot be made again; with it they can be tested by guessing. It is never shown.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from platformdirs import user_config_dir
+
+from crawlers.pseudonyms import Pseudonyms
+from pipelines.errors import ConfigError
+
+KEY_BYTES = 32
+
+
+def load_key() -> Pseudonyms:
+    """The pseudonyms under the key at hand; makes a key when none is named and none was made before.
+
+    Errors: ConfigError (a key of another length, a missing file, a file that others can read).
+    """
+    given = os.environ.get("POSTSWEEP_KEY")
+    if given is not None:
+        return Pseudonyms(_parse(given, "POSTSWEEP_KEY"))
+    named = os.environ.get("POSTSWEEP_KEY_FILE")
+    path = Path(named) if named else Path(user_config_dir("postsweep")) / "pseudonym.key"
+    if not path.exists():
+        _create(path)
+    return Pseudonyms(_read(path))
+
+
+def _create(path: Path) -> None:
+    """Makes the key beside its place and links it there, so that of two at once both go on with the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_bytes(KEY_BYTES).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the pseudonym key cannot be made ({error.strerror}); set POSTSWEEP_KEY_FILE to a writable place"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"{path}: others than its owner can read this pseudonym key; run chmod 600 on it")
+        text = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"{path}: the pseudonym key cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        text = ""
+    return _parse(text, str(path))
+
+
+def _parse(text: str, where: str) -> bytes:
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"{where}: a pseudonym key is {2 * KEY_BYTES} hexadecimal digits; this is something else")
+    return key

@@ -1,0 +1,301 @@
+import os
+import stat
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import pipelines.shards
+from crawlers.post import POST_SCHEMA, PostId
+from crawlers.pseudonyms import Pseudonyms
+from crawlers.sink import Memory, Position, Traffic
+from pipelines.archive import open_archive, read_archive, sweep_manifest
+from pipelines.errors import ArchiveError, KeyMismatchError, LeaseHeldError
+from pipelines.lease import acquire, held
+from pipelines.progress import QuietProgress
+from pipelines.seal import is_sealing, seal
+from pipelines.shards import ShardSink, shards_of
+from pipelines.store import Store
+from pipelines.verify import verify_archive
+from tests.sweeps import (
+    GAP,
+    NAMES,
+    NOON,
+    SOURCES,
+    SWEEP,
+    open_store,
+    page,
+    post,
+    seal_settings,
+    sealed_sweep,
+    sink_settings,
+)
+
+ONE, TWO, AUTHOR = SOURCES
+
+
+def rows(root: Path, table: str = "posts") -> list[dict[str, object]]:
+    parts = sorted(root.glob(f"{table}/sweep=*/platform=*/part-*.parquet"))
+    return [row for part in parts for row in pq.ParquetFile(part).read().to_pylist()]
+
+
+def test_a_sealed_sweep_has_each_post_once_sorted_in_even_parts(tmp_path: Path) -> None:
+    posts = [post(number) for number in range(25)]
+    manifest = sealed_sweep(tmp_path, {ONE: [page(0, posts[:15]), page(1, posts[10:], last=True)]}, part_rows=10)
+
+    assert [part["rows"] for part in manifest["parts"]["posts"]] == [9, 8, 8]
+    found = rows(tmp_path)
+    assert [row["uid"] for row in found] == sorted(NAMES.post(each.id) for each in posts)
+    assert manifest["counts"] == {"posts": 25, "rejects": 0, "duplicates": 5, "platforms": {"mastodon": 25}}
+    assert verify_archive(tmp_path, SWEEP, QuietProgress()) == []
+    assert not (tmp_path / "incoming" / f"sweep={SWEEP}").exists()
+
+
+def test_a_post_seen_through_two_sources_is_one_row_that_names_both(tmp_path: Path) -> None:
+    sealed_sweep(
+        tmp_path, {ONE: [page(0, [post(1)], last=True)], TWO: [page(0, [post(1, host="two.example")], last=True)]}
+    )
+    (row,) = rows(tmp_path)
+    assert row["seen_by"] == ["mastodon:one.example:public", "mastodon:two.example:tag:rain"]
+    assert row["host"] == "one.example"
+
+
+def test_the_newest_version_wins_whatever_came_first(tmp_path: Path) -> None:
+    old = post(1)
+    new = post(1, text="corrected", edited_at=NOON + timedelta(hours=1))
+    digests = set()
+    for name, order in (("a", [old, new]), ("b", [new, old])):
+        manifest = sealed_sweep(tmp_path / name, {ONE: [page(0, order, last=True)]})
+        (row,) = rows(tmp_path / name)
+        assert (row["text"], row["version"]) == ("corrected", 1)
+        digests.add(manifest["digest"])
+    assert len(digests) == 1
+
+
+def test_a_relation_by_native_id_becomes_the_uid_of_the_post_it_names(tmp_path: Path) -> None:
+    parent = post(1)
+    reply = post(2, kind="reply", reply_to=PostId("mastodon", None, "one.example", "native1"))
+    stray = post(3, kind="reply", reply_to=PostId("mastodon", None, "one.example", "never seen"))
+    sealed_sweep(tmp_path, {ONE: [page(0, [parent, reply, stray], last=True)]})
+    by_text = {row["text"]: row for row in rows(tmp_path)}
+    assert by_text["post number 2"]["reply_to"] == NAMES.post(parent.id)
+    assert by_text["post number 3"]["reply_to"] == NAMES.post(stray.reply_to or stray.id)
+
+
+def test_what_the_archive_cannot_hold_is_a_reject_and_not_lost(tmp_path: Path) -> None:
+    odd = [post(1), post(2, likes=2**70), post(3, text="\ud800"), post(4)]
+    manifest = sealed_sweep(tmp_path, {ONE: [page(0, odd, last=True, rejects=2)]})
+    assert manifest["counts"]["posts"] == 2
+    assert manifest["counts"]["rejects"] == 4
+    assert {row["reason"] for row in rows(tmp_path, "rejects")} == {
+        "not a string",
+        "a value is out of the range that the archive can hold",
+    }
+
+
+def test_nothing_that_leads_back_stands_outside_identities(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store, keep_raw=True)
+    sink = ShardSink(settings, AUTHOR)
+    sink.page(page(0, [post(1, "bluesky", raw={"handle": "rivermint1"})]))
+    sink.page(page(1, [post(2, "bluesky")], last=True))
+    sink.remember(Memory(b"rivermint"))
+
+    def leaking() -> list[Path]:
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and "identities" not in path.parts]
+        assert files
+        needles = (b"rivermint", b"home.example", b"native1", b"cursor-1")
+        return [path for path in files if any(needle in path.read_bytes() for needle in needles)]
+
+    sink.finish([], Traffic())
+    assert leaking() == []
+    seal(store, settings.lease, seal_settings())
+    assert leaking() == []
+    for path in (tmp_path / "identities").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    (first, _) = rows(tmp_path, "identities")
+    assert str(first["global_id"]).startswith("https://home.example/posts/")
+
+
+def test_a_source_goes_on_after_its_last_kept_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines.shards, "FLUSH_ROWS", 2)
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    sink = ShardSink(settings, ONE)
+    assert sink.position() == Position(0, None)
+    for number in range(4):
+        sink.page(page(number, [post(2 * number), post(2 * number + 1)]))
+    again = ShardSink(settings, ONE)  # the first one is gone, with the page it held back
+    assert again.position() == Position(3, "cursor-3")
+    again.page(page(3, [post(6), post(7)], last=True))
+    again.finish([], Traffic())
+    assert ShardSink(settings, ONE).position() is None
+    assert seal(store, settings.lease, seal_settings())["counts"]["posts"] == 8
+
+
+def test_a_source_that_ended_in_a_gap_is_tried_again_and_the_gap_is_told(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    sink = ShardSink(settings, ONE)
+    sink.page(page(0, [post(1)]))
+    sink.finish([GAP], Traffic())
+    again = ShardSink(settings, ONE)
+    assert again.position() == Position(1, "cursor-1")
+    again.finish([GAP], Traffic())
+    assert ShardSink(settings, ONE).position() == Position(2, "cursor-1")
+    (source,) = seal(store, settings.lease, seal_settings())["sources"]
+    assert source["state"] == "gap"
+    assert source["gaps"][0]["reason"] == "the server asks for a login"
+    assert (source["pages"], source["posts"]) == (1, 1)
+
+
+def test_a_shard_of_a_writer_that_lost_its_lease_doubles_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    late = ShardSink(settings, ONE)
+    late.page(page(0, [post(1)]))
+    late.finish([GAP], Traffic())
+    name = shards_of(store, SWEEP)[0].name
+    longer = store.path(name.replace("-000000.", "-000004."))
+    longer.write_bytes(store.path(name).read_bytes())
+    assert [(shard.first, shard.last) for shard in shards_of(store, SWEEP)] == [(0, 4)]
+
+
+def test_a_writer_without_the_lease_does_not_commit(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    sink = ShardSink(settings, ONE)
+    sink.page(page(0, [post(1)], last=True))
+    store.put(f"leases/sweep-{SWEEP}.{settings.lease.token + 1}.json", b"{}")
+    with pytest.raises(ArchiveError, match="took over"):
+        sink.finish([], Traffic())
+    assert shards_of(store, SWEEP) == []
+
+
+def test_a_lease_is_held_by_one_and_passes_on_when_it_is_let_go(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with held(store, "sweep-x") as lease, pytest.raises(LeaseHeldError, match=f"process {os.getpid()}"):
+        acquire(store, "sweep-x")
+    assert acquire(store, "sweep-x").token == lease.token + 1
+
+
+def test_another_pseudonym_key_is_refused(tmp_path: Path) -> None:
+    open_store(tmp_path)
+    with pytest.raises(KeyMismatchError, match="POSTSWEEP_KEY_FILE"):
+        open_archive(tmp_path, "any", Pseudonyms(bytes(32)).fingerprint)
+
+
+def test_an_archive_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path).create("manifests/archive.json", orjson.dumps({"format": 99, "pseudonym_key": ""}))
+    with pytest.raises(ArchiveError, match="newer"):
+        read_archive(tmp_path)
+
+
+def test_a_folder_with_other_things_in_it_is_not_taken_for_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").touch()
+    with pytest.raises(ArchiveError, match="not empty"):
+        open_store(tmp_path)
+
+
+@pytest.mark.parametrize("spoil", ["byte", "missing", "stranger", "mode"])
+def test_verify_names_what_was_spoiled(tmp_path: Path, spoil: str) -> None:
+    sealed_sweep(tmp_path, {ONE: [page(0, [post(number) for number in range(9)], last=True)]})
+    part = next(tmp_path.glob("posts/*/*/*.parquet"))
+    if spoil == "byte":
+        data = bytearray(part.read_bytes())
+        data[100] ^= 1
+        part.write_bytes(data)
+    elif spoil == "missing":
+        part.unlink()
+    elif spoil == "stranger":
+        part.with_name("part-00009.parquet").write_bytes(part.read_bytes())
+    else:
+        part = next(tmp_path.glob("identities/sweep=*/*/*.parquet"))
+        part.chmod(0o644)
+    problems = verify_archive(tmp_path, None, QuietProgress())
+    assert any(part.parent.name in problem and "part-0000" in problem for problem in problems), problems
+
+
+def test_sealing_goes_on_from_every_point_at_which_it_can_be_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cuts before each change of the file system, in turn, until a sealing comes through undisturbed."""
+    pages = [page(0, [post(number) for number in range(20)], last=True, rejects=1)]
+    whole = sealed_sweep(tmp_path / "whole", {ONE: pages}, part_rows=7)
+
+    class CutError(Exception):
+        pass
+
+    cuts = 0
+    while True:
+        root = tmp_path / f"cut{cuts}"
+        store = open_store(root)
+        settings = sink_settings(store)
+        sink = ShardSink(settings, ONE)
+        for each in pages:
+            sink.page(each)
+        sink.finish([], Traffic())
+        left = [cuts]
+
+        def counted(original: object, left: list[int] = left) -> object:
+            def cut_here(*args: object, **kwargs: object) -> object:
+                if left[0] == 0:
+                    raise CutError
+                left[0] -= 1
+                return original(*args, **kwargs)  # type: ignore[operator]
+
+            return cut_here
+
+        with monkeypatch.context() as patch:
+            for name in ("writing", "move_folder", "remove", "create", "put"):
+                patch.setattr(Store, name, counted(getattr(Store, name)))
+            try:
+                seal(store, settings.lease, seal_settings(7))
+                through = True
+            except CutError:
+                through = False
+        manifest = seal(store, settings.lease, seal_settings(7))
+        assert manifest["digest"] == whole["digest"]
+        assert verify_archive(root, SWEEP, QuietProgress()) == []
+        assert not is_sealing(store, SWEEP)
+        cuts += 1
+        if through:
+            break
+    assert cuts > 15
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_paging_order_and_repetition_gives_the_same_sweep(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    posts = [post(number) for number in range(12)]
+    whole = sealed_sweep(tmp_path_factory.mktemp("whole"), {ONE: [page(0, posts, last=True)]})
+    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+    shuffled = data.draw(st.permutations(posts)) + data.draw(st.lists(st.sampled_from(posts), max_size=5))
+    pages, start = [], 0
+    for number, size in enumerate(sizes):
+        end = len(shuffled) if number == len(sizes) - 1 else start + size
+        pages.append(page(number, shuffled[start:end], last=number == len(sizes) - 1))
+        start = end
+    later = [replace(each, fetched_at=NOON + timedelta(hours=1)) for each in pages]
+    again = sealed_sweep(tmp_path_factory.mktemp("again"), {ONE: later}, part_rows=5)
+    assert again["digest"] == whole["digest"]
+    assert again["counts"]["posts"] == 12
+
+
+def test_the_sealed_posts_have_the_schema_to_the_letter(tmp_path: Path) -> None:
+    sealed_sweep(tmp_path, {ONE: [page(0, [post(1)], last=True)]})
+    part = next(tmp_path.glob("posts/*/*/*.parquet"))
+    assert pq.read_schema(part).remove_metadata().equals(POST_SCHEMA)
+
+
+def test_a_source_without_a_post_leaves_an_empty_part_that_readers_can_open(tmp_path: Path) -> None:
+    manifest = sealed_sweep(tmp_path, {ONE: [page(0, [], last=True)]})
+    assert [part["rows"] for part in manifest["parts"]["posts"]] == [0]
+    assert sweep_manifest(read_archive(tmp_path), SWEEP) == manifest
