@@ -1,0 +1,191 @@
+"""Fetches one address after another from one host: waits where the server asks, retries what may pass, and stays there.
+
+What cannot be fetched is a `SourceGapError` with a reason in one line that names no account.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from scrapy import Request
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DownloadCancelledError,
+    DownloadConnectionRefusedError,
+    DownloadTimeoutError,
+    IgnoreRequest,
+)
+from scrapy.http import Response
+
+from crawlers.politeness import retry_after, wait_for_reset
+from crawlers.safety import PRIVATE, is_public, literal_is_private
+from crawlers.settings import CrawlSettings
+from crawlers.sink import Traffic
+from crawlers.source import Source
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+_LONGEST_BACKOFF = 60.0
+
+
+class SourceGapError(Exception):
+    """A source cannot be read on: one line that says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A final answer. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    fetched_at: datetime
+
+    def json(self) -> Any:
+        """The body as JSON. Errors: SourceGapError."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            kind = self.headers.get("content-type", "no type").partition(";")[0][:60]
+            raise SourceGapError(f"HTTP {self.status} with a body that is not JSON ({kind})") from None
+
+
+class Fetcher:
+    """Reads for one source; the host's waiting time outlives it in `ready_at`."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: CrawlSettings,
+        download: Callable[[Request], Awaitable[Response]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.source = source
+        self.settings = settings
+        self.traffic = Traffic()
+        self._download = download
+        self._sleep = sleep
+
+    async def get(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
+        """Gets a path of the source's base address. Errors: SourceGapError."""
+        asked = f"?{urlencode(query)}" if query else ""
+        return await self.fetch(Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {})))
+
+    async def post_json(self, path: str, body: Mapping[str, str]) -> Answer:
+        """Posts JSON. Errors: SourceGapError."""
+        headers = {"Content-Type": "application/json"}
+        request = Request(self.source.url + path, method="POST", headers=headers, body=json.dumps(body))
+        return await self.fetch(request)
+
+    async def fetch(self, request: Request) -> Answer:
+        """The final answer to a request: after redirects on the host, waits and retries. Errors: SourceGapError."""
+        redirects = 0
+        for attempt in range(self.settings.retries + 1):
+            while True:
+                response, failure = await self._once(request)
+                if response is None or response.status not in _REDIRECTS or b"Location" not in response.headers:
+                    break
+                redirects += 1
+                request = self._redirected(request, response, redirects)
+            if response is not None and response.status not in _TRANSIENT:
+                return await self._answer(response)
+            wait = self._wait(attempt, response)
+            if attempt == self.settings.retries:
+                break
+            self.traffic.retries += 1
+            await self._pause(wait)
+        said = f"HTTP {response.status}" if response is not None else failure
+        raise SourceGapError(f"{said}, still after {self.settings.retries} retries")
+
+    async def _once(self, request: Request) -> tuple[Response | None, str]:
+        if literal_is_private(request.url) and not self.source.allow_private:
+            raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+        self.traffic.requests += 1
+        try:
+            response = await self._download(request.replace(dont_filter=True))
+        except CannotResolveHostError as error:
+            if PRIVATE in _chain(error):
+                raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
+            return None, "the host's name cannot be resolved"
+        except DownloadConnectionRefusedError:
+            return None, "the host refuses connections"
+        except (DownloadTimeoutError, TimeoutError):
+            return None, f"no answer within {self.settings.timeout_seconds:g} s"
+        except DownloadCancelledError:
+            raise SourceGapError("the body is larger than a page may be") from None
+        except IgnoreRequest:
+            raise SourceGapError("the answer was refused (its body unpacks to more than a page may have)") from None
+        except Exception as error:
+            if PRIVATE in _chain(error):
+                raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
+            return None, f"the connection failed ({type(error).__name__})"
+        connected = getattr(response, "ip_address", None)
+        if connected is not None and not self.source.allow_private and not is_public(str(connected)):
+            raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+        self.traffic.bytes += len(response.body)
+        return response, ""
+
+    async def _answer(self, response: Response) -> Answer:
+        headers = _headers(response)
+        now = datetime.now(UTC)
+        wait = wait_for_reset(headers, now)
+        if wait:
+            self.traffic.rate_limited += 1
+            await self._pause(wait)
+        return Answer(response.status, headers, response.body, now)
+
+    def _redirected(self, request: Request, response: Response, redirects: int) -> Request:
+        target = urljoin(request.url, (response.headers[b"Location"] or b"").decode("latin-1"))
+        here, there = urlsplit(request.url), urlsplit(target)
+        stays = there.hostname == here.hostname and (
+            (there.scheme, there.port) == (here.scheme, here.port) or (here.scheme, there.scheme) == ("http", "https")
+        )
+        if not stays:
+            raise SourceGapError("the server redirects to another host; name that host as the source if it is meant")
+        if redirects > _MOST_REDIRECTS:
+            raise SourceGapError("the server redirects without end")
+        return request.replace(url=target)
+
+    def _wait(self, attempt: int, response: Response | None) -> float:
+        """Seconds before the next try: what the server asks for, else a random share of a doubling span."""
+        backoff = min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1)
+        if response is None:
+            return backoff
+        headers, now = _headers(response), datetime.now(UTC)
+        asked = retry_after(headers.get("retry-after"), now)
+        if response.status == 429:
+            self.traffic.rate_limited += 1
+        reset = wait_for_reset(headers, now)
+        return max(asked, reset) if asked is not None else reset or backoff
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > self.settings.max_wait_seconds:
+            raise SourceGapError(
+                f"the server asks to wait {seconds:.0f} s, more than the {self.settings.max_wait_seconds:.0f} s allowed"
+            )
+        self.traffic.waited_seconds += seconds
+        await self._sleep(seconds)
+
+
+def _headers(response: Response) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+        for name, values in response.headers.items()
+    }
+
+
+def _chain(error: BaseException) -> str:
+    """The messages of an exception and its causes."""
+    told, seen = [], set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        told.append(str(current))
+        current = current.__cause__ or current.__context__
+    return " ".join(told)

@@ -1,0 +1,229 @@
+"""Posts of Bluesky: views from an AppView (app.bsky.feed.defs) and records from a PDS (app.bsky.feed.post). Pure."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from crawlers.platforms.fields import (
+    Record,
+    count,
+    needed_text,
+    needed_time,
+    optional_record,
+    record,
+    records,
+    text,
+    texts,
+    time,
+)
+from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.text import MENTION, clean, mask, names_account, read_plain
+
+PARSER_VERSION = 1
+PLATFORM = "bluesky"
+POST = "app.bsky.feed.post"
+
+
+def parse_feed_item(payload: object, host: str, fetched_at: datetime) -> Post:
+    """One item of an author feed: a post, or somebody's repost of it. Errors: ParseError."""
+    item = record(payload, "item")
+    post = parse_view(item.get("post"), host, fetched_at)
+    reason = optional_record(item, "reason")
+    if reason is None or not str(reason.get("$type", "")).endswith("#reasonRepost"):
+        return post
+    by = record(reason.get("by"), "reason.by")
+    indexed = needed_time(reason, "indexedAt", "reason.")
+    reposter = _account(by, "reason.by.")
+    # The repost record's own uri is given by newer AppViews; its author and post name it where it is not.
+    uri = text(reason, "uri", "reason.") or f"{post.id.global_id}#reposted-by={reposter.id}"
+    return replace(
+        post,
+        id=PostId(PLATFORM, uri),
+        kind="repost",
+        author=reposter,
+        url=None,
+        created_at=indexed,
+        server_time=indexed,
+        reply_to=None,
+        quote_of=None,
+        repost_of=post.id,
+        likes=None,
+        reposts=None,
+        replies=None,
+        platform_labels=None,
+        raw=item,
+    )
+
+
+def parse_view(payload: object, host: str, fetched_at: datetime) -> Post:
+    """A post view of an AppView. Errors: ParseError."""
+    view = record(payload, "post")
+    author = record(view.get("author"), "post.author")
+    labels = records(view, "labels", "post.")
+    return _post(
+        uri=needed_text(view, "uri", "post."),
+        value=record(view.get("record"), "post.record"),
+        account=_account(author, "post.author."),
+        host=host,
+        fetched_at=fetched_at,
+        server_time=time(view, "indexedAt", "post."),
+        labels=None if labels is None else [_label(label) for label in labels if not label.get("neg")],
+        counts=tuple(count(view, f"{each}Count", "post.") for each in ("like", "repost", "reply")),
+        raw=view,
+    )
+
+
+def parse_record(payload: object, did: str, host: str, fetched_at: datetime) -> Post:
+    """One record of `com.atproto.repo.listRecords`; it carries no counts, no handle and no server time.
+
+    Errors: ParseError.
+    """
+    item = record(payload, "record")
+    return _post(
+        uri=needed_text(item, "uri"),
+        value=record(item.get("value"), "value"),
+        account=Account(did),
+        host=host,
+        fetched_at=fetched_at,
+        raw=item,
+    )
+
+
+def _post(
+    *,
+    uri: str,
+    value: Record,
+    account: Account,
+    host: str,
+    fetched_at: datetime,
+    server_time: datetime | None = None,
+    labels: list[str] | None = None,
+    counts: tuple[int | None, ...] = (None, None, None),
+    raw: Record,
+) -> Post:
+    if not uri.startswith("at://"):
+        raise ParseError("uri", "not an AT uri")
+    if text(value, "$type") not in (POST, None):
+        raise ParseError("$type", "not a post record")
+    facets = list(_features(value))
+    body, mentions = _body(value, facets)
+    embeds = _embeds(value)
+    links = [link for kind, _, _, link in facets if kind == "link"]
+    externals = [external for embed in embeds if (external := optional_record(embed, "external", "embed."))]
+    links += [link for external in externals if (link := text(external, "uri", "embed.external."))]
+    reply = optional_record(value, "reply")
+    parent = None if reply is None else needed_text(record(reply.get("parent"), "reply.parent"), "uri", "reply.parent.")
+    quoted = _quoted(embeds)
+    tags = [tag for kind, _, _, tag in facets if kind == "tag"] + (texts(value, "tags") or [])
+    langs = texts(value, "langs")
+    self_labels = optional_record(value, "labels") or {}
+    claimed = [_label(label) for label in records(self_labels, "values", "labels.") or []]
+    return Post(
+        id=PostId(PLATFORM, uri),
+        host=host,
+        fetched_at=fetched_at,
+        parser_version=PARSER_VERSION,
+        kind=_kind(parent, quoted),
+        author=account,
+        url=_web_address(uri),
+        created_at=needed_time(value, "createdAt"),
+        server_time=server_time,
+        text=body,
+        lang=langs[0] if langs else None,
+        reply_to=None if parent is None else PostId(PLATFORM, parent),
+        quote_of=quoted,
+        hashtags=list(dict.fromkeys(tag.casefold() for tag in tags)),
+        mention_count=mentions,
+        links=[link for link in dict.fromkeys([*links, *read_plain(body).links]) if not names_account(link)],
+        media=list(_media(embeds)),
+        likes=counts[0],
+        reposts=counts[1],
+        replies=counts[2],
+        platform_labels=None if labels is None else list(dict.fromkeys([*labels, *claimed])),
+        raw=raw,
+    )
+
+
+def _account(author: Record, place: str) -> Account:
+    handle = text(author, "handle", place)
+    return Account(
+        id=needed_text(author, "did", place),
+        handle=handle,
+        display_name=text(author, "displayName", place),
+        url=None if handle is None else f"https://bsky.app/profile/{handle}",
+        created_at=time(author, "createdAt", place),
+    )
+
+
+def _label(label: Record) -> str:
+    return needed_text(label, "val", "labels.")
+
+
+def _features(value: Record) -> Iterator[tuple[str, int, int, str]]:
+    """Kind, first and last byte, and what it leads to, of each facet; a facet of an unknown kind is left as text."""
+    for facet in records(value, "facets") or []:
+        index = record(facet.get("index"), "facets.index")
+        start, end = count(index, "byteStart", "facets.index."), count(index, "byteEnd", "facets.index.")
+        for feature in records(facet, "features", "facets.") or []:
+            kind = str(feature.get("$type", "")).rpartition("#")[2]
+            key = {"mention": "did", "link": "uri", "tag": "tag"}.get(kind)
+            if key is not None and start is not None and end is not None:
+                yield kind, start, end, needed_text(feature, key, "facets.features.")
+
+
+def _body(value: Record, facets: list[tuple[str, int, int, str]]) -> tuple[str, int]:
+    """The text with mentions replaced and shortened links written out; facets count bytes of UTF-8."""
+    source = (text(value, "text") or "").encode("utf-8", "replace")
+    mentions = 0
+    for kind, start, end, target in sorted(facets, key=lambda facet: -facet[1]):
+        if not start < end <= len(source):
+            continue
+        if kind == "mention":
+            source = source[:start] + MENTION.encode() + source[end:]
+            mentions += 1
+        elif kind == "link":
+            shown = source[start:end].decode("utf-8", "replace")
+            bare = shown.rstrip("….")
+            whole = target if bare in target else f"{shown} ({target})"
+            source = source[:start] + whole.encode() + source[end:]
+    masked, count_masked = mask(clean(source.decode("utf-8", "replace")))
+    return masked, mentions + count_masked
+
+
+def _embeds(value: Record) -> list[Record]:
+    """The embed, and the two halves of one that is a record with media."""
+    embed = optional_record(value, "embed")
+    if embed is None:
+        return []
+    halves = [half for key in ("media", "record") if isinstance(half := embed.get(key), dict)]
+    return [embed, *halves] if str(embed.get("$type", "")).startswith("app.bsky.embed.recordWithMedia") else [embed]
+
+
+def _quoted(embeds: list[Record]) -> PostId | None:
+    for embed in embeds:
+        if str(embed.get("$type", "app.bsky.embed.record")).split("#")[0] == "app.bsky.embed.record":
+            target = optional_record(embed, "record", "embed.")
+            uri = None if target is None else text(target, "uri", "embed.record.")
+            if uri is not None and f"/{POST}/" in uri:
+                return PostId(PLATFORM, uri)
+    return None
+
+
+def _kind(parent: str | None, quoted: PostId | None) -> Kind:
+    if parent is not None:
+        return "reply"
+    return "post" if quoted is None else "quote"
+
+
+def _media(embeds: list[Record]) -> Iterator[Media]:
+    for embed in embeds:
+        for image in records(embed, "images", "embed.") or []:
+            yield Media("image", read_plain(text(image, "alt", "embed.images.") or "").text or None)
+        if str(embed.get("$type", "")).startswith("app.bsky.embed.video"):
+            yield Media("video", read_plain(text(embed, "alt", "embed.") or "").text or None)
+
+
+def _web_address(uri: str) -> str | None:
+    did, _, rest = uri.removeprefix("at://").partition("/")
+    collection, _, key = rest.partition("/")
+    return f"https://bsky.app/profile/{did}/post/{key}" if collection == POST else None

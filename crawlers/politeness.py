@@ -1,0 +1,82 @@
+"""Rate limits: what a server's headers ask for, in all the dialects that platforms speak. Pure functions.
+
+Sources: RFC 9110 section 10.2.3 (Retry-After), draft-ietf-httpapi-ratelimit-headers, and the API pages of Mastodon,
+Bluesky, X and Reddit.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_LONGEST = 7 * 86400.0
+"""A reset further away than this, in seconds, is read as another unit or a mistake, and not believed."""
+_EPOCH = 1e9
+"""A number of seconds that is larger is a moment since 1970, not a span."""
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds that `Retry-After` asks to wait, whether it gives a span or an HTTP date; None when it says nothing."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+def wait_for_reset(headers: Mapping[str, str], now: datetime) -> float:
+    """Seconds until the server takes another request: 0 unless a header says that none is left.
+
+    `headers` has names in lower case.
+    """
+    waits = [0.0]
+    for prefix in ("x-ratelimit-", "x-rate-limit-", "ratelimit-"):
+        left = _number(headers.get(prefix + "remaining"))
+        if left is not None and left < 1:
+            waits.append(_seconds(headers.get(prefix + "reset"), now))
+    for left, seconds in _combined(headers.get("ratelimit", "")):
+        if left < 1:
+            waits.append(seconds)
+    return max(waits)
+
+
+def _combined(value: str) -> list[tuple[float, float]]:
+    """`RateLimit: limit=100, remaining=0, reset=30` and the newer `RateLimit: "name";r=0;t=30`, several by commas."""
+    old = {key: float(number) for key, number in re.findall(r"\b(remaining|reset)=(\d+(?:\.\d+)?)", value)}
+    if "remaining" in old:
+        return [(old["remaining"], old.get("reset", 0.0))]
+    found = []
+    for item in value.split(","):
+        parts = {key: float(number) for key, number in re.findall(r";\s*([rt])=(\d+)", item)}
+        if "r" in parts:
+            found.append((parts["r"], parts.get("t", 0.0)))
+    return found
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None
+
+
+def _seconds(value: str | None, now: datetime) -> float:
+    """A reset as a span in seconds, a moment in seconds since 1970, or an ISO 8601 moment."""
+    if value is None:
+        return 0.0
+    number = _number(value)
+    if number is None:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return 0.0
+        number = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    elif number > _EPOCH:
+        number -= now.timestamp()
+    return number if 0 < number <= _LONGEST else 0.0

@@ -1,0 +1,167 @@
+"""Runs a crawl: one Scrapy process reads many hosts side by side, and the sources of each host one after another.
+
+Every source that is not complete ends in exactly one `Sink.finish`: complete, or with the gap that it left. A failure
+of a sink is nobody's gap: it stops the crawl and comes back to the caller. Once per process, as Scrapy's reactor is.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import scrapy
+from scrapy.crawler import AsyncCrawlerProcess
+
+from crawlers.fetching import Fetcher, SourceGapError
+from crawlers.settings import CrawlSettings
+from crawlers.sink import Gap, OpenSink, Page, Sink
+from crawlers.source import Source, Window
+from crawlers.spiders import bluesky, feed, mastodon
+from crawlers.spiders.pages import Reading, SinkFailedError, Spider
+
+__all__ = ["CrawlSettings", "Progress", "crawl"]
+
+SPIDERS: dict[str, Spider] = {"mastodon": mastodon.read, "bluesky": bluesky.read, "feed": feed.read}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What was read of one source so far. `state` is `open`, `complete` or `gap`."""
+
+    source: Source
+    pages: int
+    posts: int
+    rejects: int
+    state: str
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass
+class _Crawl:
+    """What the spiders of all hosts share."""
+
+    window: Window
+    settings: CrawlSettings
+    open_sink: OpenSink
+    on_progress: OnProgress | None
+    failure: BaseException | None = None
+
+
+class HostSpider(scrapy.Spider):
+    """Reads the sources of one host."""
+
+    name = "host"
+    custom_settings: dict[str, Any] | None = None
+
+    def __init__(self, crawl: _Crawl, sources: list[Source], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._crawl = crawl
+        self._sources = sources
+
+    async def start(self) -> AsyncIterator[Any]:
+        """Scrapy's entry: all reading happens here, and nothing is yielded, as pages go to sinks."""
+        for source in self._sources:
+            if self._crawl.failure is not None:
+                return
+            try:
+                await self._read(source)
+            except Exception as error:
+                self._crawl.failure = error
+        if False:
+            yield
+
+    async def _read(self, source: Source) -> None:
+        shared = self._crawl
+        sink = shared.open_sink(source)
+        position = sink.position()
+        if position is None:
+            return
+        engine = self.crawler.engine
+        if engine is None:
+            raise RuntimeError("Scrapy has no engine for this spider")
+        fetcher = Fetcher(source, shared.settings, engine.download_async)
+        pages = SPIDERS[source.platform](
+            Reading(source, shared.window, fetcher, shared.settings, position, sink)
+        )
+        told = _Told(source, shared.on_progress)
+        reason = await _pump(pages, sink, told, lambda: shared.failure is not None)
+        if shared.failure is not None:
+            return
+        gaps = [] if reason is None else [Gap(shared.window.since, told.reached(shared.window), reason)]
+        sink.finish(gaps, fetcher.traffic)
+        told.say("complete" if reason is None else "gap")
+
+
+class _Told:
+    """Counts what a source has given."""
+
+    def __init__(self, source: Source, on_progress: OnProgress | None) -> None:
+        self._source = source
+        self._on_progress = on_progress
+        self._pages = self._posts = self._rejects = 0
+        self._oldest: datetime | None = None
+
+    def page(self, page: Page) -> None:
+        """Counts one page."""
+        self._pages += 1
+        self._posts += len(page.posts)
+        self._rejects += len(page.rejects)
+        times = [post.created_at for post in page.posts if post.created_at is not None]
+        self._oldest = min([*times, *([] if self._oldest is None else [self._oldest])], default=None)
+        self.say("open")
+
+    def say(self, state: str) -> None:
+        """Tells whoever listens."""
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._source, self._pages, self._posts, self._rejects, state))
+
+    def reached(self, window: Window) -> datetime:
+        """Where reading ended: timelines are read from the newest, so what is missing lies before it."""
+        oldest = self._oldest or window.until
+        return oldest if window.since < oldest <= window.until else window.until
+
+
+async def _pump(
+    pages: AsyncIterator[Page], sink: Sink, told: _Told, stopped: Callable[[], bool]
+) -> str | None:
+    """Hands pages to the sink; returns why the source could not be read to its end, or None. Sinks' errors pass."""
+    while not stopped():
+        try:
+            page = await anext(pages)
+        except StopAsyncIteration:
+            return None
+        except SourceGapError as gap:
+            return str(gap)
+        except SinkFailedError as error:
+            raise error.__cause__ or error from None
+        except Exception as error:
+            # A bug in a spider costs its source, never the others; only its class is told, as messages may hold ids.
+            return f"not foreseen by the spider: {type(error).__name__}"
+        sink.page(page)
+        told.page(page)
+    return None
+
+
+def crawl(
+    sources: list[Source],
+    window: Window,
+    settings: CrawlSettings,
+    open_sink: OpenSink,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Reads the sources; returns when each has ended. Errors: the first that a sink raised."""
+    hosts: dict[str, list[Source]] = {}
+    for source in sources:
+        hosts.setdefault(source.authority, []).append(source)
+    allowed = sorted({urlsplit(source.url).hostname or "" for source in sources if source.allow_private})
+    shared = _Crawl(window, settings, open_sink, on_progress)
+    process = AsyncCrawlerProcess(settings.scrapy(allowed), install_root_handler=False)
+    for host in hosts.values():
+        process.crawl(HostSpider, crawl=shared, sources=host)
+    if hosts:
+        process.start(install_signal_handlers=False)
+    if shared.failure is not None:
+        raise shared.failure

@@ -1,0 +1,59 @@
+"""Polite and safe defaults: how a crawl behaves towards the hosts that it reads."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from crawlers.safety import ALLOWED_HOSTS
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of a body, before and after decompression."""
+
+
+@dataclass(frozen=True)
+class CrawlSettings:
+    """How to crawl. `contact` (an address or URL of the operator) stands in the user agent.
+
+    `delay_seconds` lies between two requests to a host; `max_wait_seconds` is the longest wait that a server may ask
+    for before its source is given up as a gap; `margin` is how far a page must lie before the window to end a source.
+    """
+
+    contact: str
+    version: str
+    delay_seconds: float = 1.0
+    timeout_seconds: float = 60.0
+    retries: int = 6
+    max_wait_seconds: float = 900.0
+    margin: timedelta = timedelta(hours=24)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+    @property
+    def user_agent(self) -> str:
+        """Says honestly who asks."""
+        return f"postsweep/{self.version} (+{self.contact})"
+
+    def scrapy(self, allowed_hosts: list[str]) -> dict[str, Any]:
+        """The settings that Scrapy runs with."""
+        return {
+            "USER_AGENT": self.user_agent,
+            "ROBOTSTXT_OBEY": False,  # only documented APIs and feeds are read here, no HTML pages
+            "COOKIES_ENABLED": False,
+            "HTTPPROXY_ENABLED": False,
+            "TELNETCONSOLE_ENABLED": False,
+            "RETRY_ENABLED": False,  # `fetching.py` does, as Scrapy's knows no Retry-After
+            "REDIRECT_ENABLED": False,  # `fetching.py` does, so that a source never leaves its host
+            "METAREFRESH_ENABLED": False,
+            "DOWNLOAD_DELAY": self.delay_seconds,
+            "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+            "CONCURRENT_REQUESTS": 32,
+            "DOWNLOAD_TIMEOUT": self.timeout_seconds,
+            "DOWNLOAD_MAXSIZE": MAX_BODY,
+            "DOWNLOAD_WARNSIZE": 0,
+            "DOWNLOAD_VERIFY_CERTIFICATES": True,
+            "DNS_RESOLVER": "crawlers.safety.PublicResolver",
+            "TWISTED_DNS_RESOLVER": "crawlers.safety.PublicResolver",
+            "LOG_ENABLED": False,  # request lines would carry handles
+            ALLOWED_HOSTS: allowed_hosts,
+        }

@@ -1,0 +1,93 @@
+"""Timelines of Mastodon-API servers (docs.joinmastodon.org/methods/timelines), newest first, paged by `max_id`."""
+
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, quote, urlsplit
+
+from crawlers.fetching import Answer, SourceGapError
+from crawlers.platforms.mastodon import is_error, parse_status
+from crawlers.sink import Page
+from crawlers.spiders.pages import Reading, created, is_past, parse_records
+
+LIMIT = 40
+_NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
+
+
+async def read(reading: Reading) -> AsyncIterator[Page]:
+    """Reads pages until one lies wholly before the window. Errors: SourceGapError."""
+    path, query = await _timeline(reading)
+    number, cursor = reading.start.page, reading.start.cursor
+    seen = {cursor}
+    while True:
+        answer = await reading.fetcher.get(path, query if cursor is None else {**query, "max_id": cursor})
+        statuses = _statuses(answer)
+        parsed = parse_records(
+            statuses,
+            lambda item: parse_status(item, reading.source.authority, answer.fetched_at),  # noqa: B023 - used at once
+            reading.window,
+            created,
+        )
+        following = None if not statuses or is_past(parsed, reading) else next_max_id(answer, statuses)
+        yield Page(number, cursor, following, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
+        if following is None:
+            return
+        if following in seen:
+            raise SourceGapError("the server gives the same page again: its paging goes in circles")
+        seen.add(following)
+        number, cursor = number + 1, following
+
+
+def next_max_id(answer: Answer, statuses: list[object]) -> str | None:
+    """The next `max_id`: out of the `Link` header where a server sends one, else the last status's own id."""
+    link = answer.headers.get("link")
+    if link is not None:
+        found = _NEXT.search(link)
+        ids = parse_qs(urlsplit(found[1]).query).get("max_id") if found else None
+        return ids[0] if ids else None
+    ids = [item["id"] for item in statuses if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    return ids[-1] if ids else None
+
+
+async def _timeline(reading: Reading) -> tuple[str, dict[str, str]]:
+    source, query = reading.source, {"limit": str(LIMIT)}
+    if source.kind == "public":
+        return "/api/v1/timelines/public", query
+    if source.kind == "local":
+        return "/api/v1/timelines/public", {**query, "local": "true"}
+    if source.kind == "tag":
+        return f"/api/v1/timelines/tag/{quote(str(source.value), safe='')}", query
+    answer = await reading.fetcher.get("/api/v1/accounts/lookup", {"acct": str(source.value).removeprefix("@")})
+    if answer.status == 404:
+        raise SourceGapError("the server knows no such account (HTTP 404)")
+    _refused(answer)
+    found = answer.json()
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        raise SourceGapError("the answer to the account's lookup has no id")
+    return f"/api/v1/accounts/{quote(found['id'], safe='')}/statuses", query
+
+
+def _statuses(answer: Answer) -> list[object]:
+    _refused(answer)
+    found = answer.json()
+    if not isinstance(found, list):
+        raise SourceGapError("the answer is not a list of statuses; is this a Mastodon-API server?")
+    return found
+
+
+def _refused(answer: Answer) -> None:
+    """Tells a server that hides its timelines from visitors from one that asks for a login as such."""
+    if answer.status == 200:
+        return
+    try:
+        said = (is_error(answer.json()) or "").lower()
+    except SourceGapError:
+        said = ""
+    if answer.status in (401, 403, 422) and "authenticated user" in said:
+        raise SourceGapError(
+            f"the server's previews are disabled: it shows this timeline to logged-in users only (HTTP {answer.status})"
+        )
+    if answer.status in (401, 403):
+        raise SourceGapError(f"the server asks for a login (HTTP {answer.status})")
+    if answer.status == 404:
+        raise SourceGapError("the server has no such timeline (HTTP 404)")
+    raise SourceGapError(f"the server answered HTTP {answer.status}")
