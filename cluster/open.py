@@ -9,6 +9,8 @@ from typing import Literal
 import dask
 from distributed import Client, LocalCluster
 
+from cluster.errors import ClusterError
+
 WORKER_ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a folder named cluster/ or classify/ where a job starts must not shadow the packages
     "TOKENIZERS_PARALLELISM": "false",  # a thread pool in a process that may fork deadlocks
@@ -24,10 +26,6 @@ _DASK = {
     "distributed.comm.timeouts.connect": "30s",
     "distributed.scheduler.worker-saturation": 1.0,
 }
-
-
-class ClusterError(Exception):
-    """The cluster cannot be opened or lost its workers: one line that says what to do."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from distributed import Client, as_completed, get_worker
 from distributed.scheduler import KilledWorker
 
-from cluster.open import ClusterError
+from cluster.errors import ClusterError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

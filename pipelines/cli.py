@@ -1,0 +1,233 @@
+"""The command line. Heavy packages are imported inside commands, so that help answers at once."""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import ConfigError, Exit, PostsweepError
+
+if TYPE_CHECKING:
+    from pipelines.config import SweepConfig
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Snapshots public posts into Parquet and classifies them, for people to review.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 done with gaps, 4 done with warnings, "
+    "5 another process holds the lease.",
+)
+
+Sweep = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file; `postsweep init` writes one.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The report's file. Default: <sweep id>.html here.")]
+Run = Annotated[str | None, typer.Option(help="A run's id. Default: the newest run.")]
+Links = Annotated[bool, typer.Option("--links", help="Link examples to their posts, which names their authors.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"postsweep {metadata.version('postsweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(sweep: Sweep, out: Out = None, links: Links = False) -> int:
+    """Crawl, seal, classify and report. The same command again goes on where it was stopped."""
+    config = _load(sweep)
+    from pipelines.progress import open_progress
+    from pipelines.run import run_sweep
+
+    target = out or Path(f"{config.id}.html")
+    code = run_sweep(config, open_progress(), target, links)
+    typer.echo(f"report: {target.resolve()}")
+    return code
+
+
+@app.command()
+def crawl(sweep: Sweep) -> int:
+    """Read the sources and seal the sweep. The same command again goes on where it was stopped."""
+    config = _load(sweep)
+    from pipelines.crawl import crawl_sweep
+    from pipelines.progress import open_progress
+
+    code = crawl_sweep(config, open_progress())
+    typer.echo(f"sealed: sweep {config.id} in {config.archive}")
+    return code
+
+
+@app.command()
+def classify(sweep: Sweep) -> int:
+    """Score the posts of a sealed sweep. What was scored for the same posts and model is not scored again."""
+    config = _load(sweep)
+    from pipelines.classify import classify_sweep
+    from pipelines.progress import open_progress
+
+    run_id, code = classify_sweep(config, open_progress())
+    typer.echo(f"run: {run_id}")
+    return code
+
+
+@app.command()
+def report(sweep: Sweep, out: Out = None, run: Run = None, links: Links = False) -> int:
+    """Write the report of a sealed sweep: one HTML file that opens offline."""
+    config = _load(sweep)
+    from pipelines.progress import open_progress
+    from pipelines.reporting import report_sweep
+
+    typer.echo(f"report: {report_sweep(config, open_progress(), run, out, links).resolve()}")
+    return Exit.DONE
+
+
+@app.command()
+def status(
+    sweep: Sweep, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
+) -> int:
+    """Say what stands of a sweep: its sources, gaps and runs. Works while it runs."""
+    config = _load(sweep)
+    from pipelines.status import sweep_status
+
+    found = sweep_status(config)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return Exit.DONE
+    typer.echo(f"sweep {found['sweep']}: {found['state']}")
+    for source in found["sources"]:
+        told = f"{source['posts']:,} posts, {source['pages']:,} pages, {source['rejects']:,} rejects"
+        typer.echo(f"  {_plain(source['source'])}: {source['state']}, {told}")
+        for gap in source["gaps"]:
+            typer.echo(f"    gap {gap['since']} to {gap['until']}: {_plain(gap['reason'])}")
+    for each in found["runs"]:
+        counts = each["counts"]
+        flags = ", ".join(f"{label} {count:,}" for label, count in counts["flags"].items())
+        typer.echo(f"  run {each['run']}: {counts['scored']:,} of {counts['posts']:,} posts scored; flags: {flags}")
+    return Exit.DONE
+
+
+@app.command()
+def verify(
+    target: Annotated[Path, typer.Argument(metavar="SWEEP.toml|ARCHIVE", help="A sweep file, or an archive's folder.")],
+) -> int:
+    """Check every committed file of a sweep, or of a whole archive, against its manifest."""
+    from pipelines.progress import open_progress
+    from pipelines.verify import verify_archive
+
+    if target.is_dir():
+        problems = verify_archive(target, None, open_progress())
+    else:
+        config = _load(target)
+        problems = verify_archive(config.archive, config.id, open_progress())
+    for problem in problems:
+        typer.echo(_plain(problem), err=True)
+    typer.echo("verified: no problem" if not problems else f"verified: {len(problems)} problems")
+    return Exit.FAILED if problems else Exit.DONE
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, CSV or Parquet with a column of texts.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the scored rows go: .parquet, .csv or .jsonl.")],
+    text_field: Annotated[str, typer.Option(help="The column of texts.")] = "text",
+    model: Annotated[str, typer.Option(help="`default`, or a model folder.")] = "default",
+) -> int:
+    """Score the texts of a file: the same rows in the same order, with a column per label and one of flags."""
+    from pipelines.progress import open_progress
+    from pipelines.score_file import score_file
+
+    counts = score_file(file, out, text_field, model, open_progress())
+    typer.echo(f"{out}: {counts['rows']:,} rows, {counts['scored']:,} scored, {counts['flagged']:,} flagged")
+    return Exit.DONE
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="Where to write it.")] = Path("sweep.toml"),
+) -> int:
+    """Write a commented sweep file to start from."""
+    from pipelines.config import example
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(example(datetime.now(UTC) - timedelta(days=1)))
+    except FileExistsError:
+        raise ConfigError(f"{path}: exists already; name another file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+    typer.echo(f"{path}: written; fill in contact and sources, then `postsweep run {path}`")
+    return Exit.DONE
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the demonstration.")] = Path("demo"),
+) -> int:
+    """Sweep an embedded sample network on this machine, from its sources to the report."""
+    from pipelines.demo_job import run_demo
+    from pipelines.progress import open_progress
+
+    path, code = run_demo(out, open_progress())
+    typer.echo(f"report: {path}")
+    return code
+
+
+def main() -> None:
+    """The console script: one line for what a person can mend, and the exit codes of `Exit`."""
+    from classify.errors import ModelError
+    from cluster.errors import ClusterError
+
+    try:
+        from pipelines.startup import check_roots
+
+        check_roots()
+        code = app(standalone_mode=False)
+    except (PostsweepError, ModelError, ClusterError) as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"error: {_plain(line)}\n")
+        code = getattr(error, "exit_code", Exit.FAILED)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.FAILED
+    except Exception as error:
+        code = _unexpected(error)
+    sys.exit(int(code or 0))
+
+
+def _unexpected(error: Exception) -> int:
+    """Usage errors of the command line tell themselves; anything else is a bug, told in one line unless asked for."""
+    show: Any = getattr(error, "show", None)
+    if show is not None:
+        show()
+        return int(getattr(error, "exit_code", Exit.USAGE))
+    if os.environ.get("POSTSWEEP_DEBUG"):
+        raise error
+    told = _plain(str(error).partition("\n")[0])[:300]
+    sys.stderr.write(f"internal error: {type(error).__name__}: {told}; set POSTSWEEP_DEBUG=1 to see where\n")
+    return Exit.FAILED
+
+
+def _load(path: Path) -> "SweepConfig":
+    from pipelines.config import load_sweep
+
+    return load_sweep(path)
+
+
+def _plain(text: str) -> str:
+    """A text that cannot steer a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,304 @@
+"""The sweep file: read once, validated whole, every mistake told with its key and its line."""
+
+import difflib
+import ipaddress
+import json
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from crawlers.pseudonyms import Pseudonyms
+from crawlers.source import KINDS, Source, Window
+from pipelines.errors import ConfigError
+
+_VALUES = {"tag", "account", "author", "records", "search"}
+"""Kinds of source that need a value."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SweepPart(_Part):
+    """`[sweep]`."""
+
+    id: str = Field(pattern=r"^[a-z][A-Za-z0-9_-]{0,63}$")
+    since: AwareDatetime
+    until: AwareDatetime
+    archive: str = Field(min_length=1)
+    contact: str
+    keep_raw: bool = False
+    keep_accounts: bool = False
+    part_rows: int = Field(default=50_000, ge=1, le=10_000_000)
+    delay_seconds: float = Field(default=1.0, ge=0, le=3600)
+
+    @field_validator("contact")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if not re.fullmatch(r"mailto:[^\s@<>]+@[^\s@<>]+|https://[^\s<>]+", value):
+            raise ValueError("must be how a server's operator reaches you: mailto:... or https://...")
+        return value
+
+    @model_validator(mode="after")
+    def _forward(self) -> "SweepPart":
+        if self.since >= self.until:
+            raise ValueError("the window is empty or backwards: since must be before until")
+        return self
+
+
+class ClusterPart(_Part):
+    """`[cluster]`."""
+
+    kind: Literal["local", "address"] = "local"
+    workers: int = Field(default=2, ge=1, le=1024)
+    address: str | None = None
+
+    @model_validator(mode="after")
+    def _addressed(self) -> "ClusterPart":
+        if (self.kind == "address") != (self.address is not None):
+            raise ValueError('address belongs to kind = "address", and is needed there')
+        return self
+
+
+class ClassifyPart(_Part):
+    """`[classify]`."""
+
+    model: str = Field(default="default", min_length=1)
+    token_budget: int = Field(default=512, ge=16, le=1_000_000)
+
+
+class SourcePart(_Part):
+    """One `[[source]]`."""
+
+    platform: str
+    url: str
+    kind: str = ""
+    value: str | None = Field(default=None, min_length=1)
+    allow_private: bool = False
+
+    @field_validator("platform")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in KINDS:
+            raise ValueError(f"unknown platform{_guess(value, KINDS)}; known are {', '.join(KINDS)}")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host, parts = None, urlsplit("")
+        if parts.scheme not in ("http", "https") or not host or re.search(r"[\s<>\"]", value):
+            raise ValueError("not an address of the form https://host")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("an address carries no name and no password")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SourcePart":
+        kinds = KINDS[self.platform]
+        kind = self.kind or (kinds[0] if len(kinds) == 1 else "")
+        if kind not in kinds:
+            raise ValueError(f"kind {self.kind!r} is not one of {self.platform}: {', '.join(kinds)}")
+        if (kind in _VALUES) != (self.value is not None):
+            raise ValueError(f"kind {kind} {'needs a value' if kind in _VALUES else 'takes no value'}")
+        parts = urlsplit(self.url)
+        if kind != "feed" and (parts.query or parts.fragment):
+            raise ValueError("the url is a server's base address, without ? and #")
+        if not self.allow_private and _private(parts.hostname or ""):
+            raise ValueError("private address not allowed; set allow_private = true if it is meant")
+        return self
+
+
+class SweepConfig(_Part):
+    """A validated sweep file. `archive` in it is absolute."""
+
+    sweep: SweepPart
+    source: tuple[SourcePart, ...] = Field(min_length=1)
+    cluster: ClusterPart = ClusterPart()
+    classify: ClassifyPart = ClassifyPart()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "SweepConfig":
+        names = [source.canonical for source in self.sources]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"source[{index}] is the same as source[{names.index(name)}]")
+        return self
+
+    @property
+    def id(self) -> str:
+        """The sweep's id."""
+        return self.sweep.id
+
+    @property
+    def window(self) -> Window:
+        """The sweep's window, in UTC."""
+        return Window(self.sweep.since.astimezone(UTC), self.sweep.until.astimezone(UTC))
+
+    @property
+    def archive(self) -> Path:
+        """The archive's folder."""
+        return Path(self.sweep.archive)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is read."""
+        return tuple(
+            Source(
+                platform=part.platform,  # type: ignore[arg-type]
+                url=part.url if part.platform == "feed" else part.url.rstrip("/"),
+                kind=part.kind or KINDS[part.platform][0],
+                value=None if part.value is None else part.value.removeprefix("#"),
+                allow_private=part.allow_private,
+            )
+            for part in self.source
+        )
+
+    def public(self, names: Pseudonyms) -> dict[str, Any]:
+        """The configuration as manifests show it: accounts by keyed hash, no path of this machine, no address."""
+        whole = json.loads(self.model_dump_json())
+        del whole["sweep"]["archive"], whole["sweep"]["contact"]
+        whole["cluster"].pop("address")
+        whole["classify"]["model"] = Path(whole["classify"]["model"]).name
+        whole["source"] = [
+            {"source": names.source(source), "allow_private": source.allow_private} for source in self.sources
+        ]
+        return whole  # type: ignore[no-any-return]
+
+    def private(self) -> dict[str, Any]:
+        """The whole configuration, for the restricted part of the archive."""
+        return json.loads(self.model_dump_json())  # type: ignore[no-any-return]
+
+
+def load_sweep(path: Path) -> SweepConfig:
+    """Reads and validates a sweep file. Errors: ConfigError with one line per mistake."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); `postsweep init` writes a new one") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    try:
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    try:
+        config = SweepConfig.model_validate(values)
+    except ValidationError as error:
+        places = _lines(text)
+        raise ConfigError("\n".join(_told(path, places, mistake) for mistake in error.errors())) from None
+    archive = (path.resolve().parent / config.sweep.archive).resolve()
+    return config.model_copy(update={"sweep": config.sweep.model_copy(update={"archive": str(archive)})})
+
+
+def _told(path: Path, places: dict[tuple[str | int, ...], int], mistake: Any) -> str:
+    location: tuple[str | int, ...] = mistake["loc"]
+    line = next((places[location[:end]] for end in range(len(location), -1, -1) if location[:end] in places), 1)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    kind, said = mistake["type"], mistake["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        said = f"unknown key{_guess(str(location[-1]), _keys(location[:-1]))}"
+    elif kind == "missing":
+        said = "missing"
+    elif kind == "string_pattern_mismatch":
+        said = "must begin with a small letter; letters, digits, - and _ may follow, 64 in all"
+    elif kind == "timezone_aware":
+        said = "needs a time zone, such as the Z in 2026-01-01T00:00:00Z"
+    return f"{path}:{line}: {key or 'file'}: {said}"
+
+
+def _keys(location: tuple[str | int, ...]) -> list[str]:
+    parts: dict[str, type[_Part]] = {
+        "sweep": SweepPart, "cluster": ClusterPart, "classify": ClassifyPart, "source": SourcePart
+    }  # fmt: skip
+    return list((parts[str(location[0])] if location else SweepConfig).model_fields)
+
+
+def _guess(value: str, known: Any) -> str:
+    close = difflib.get_close_matches(value, list(known), n=1)
+    return f" {value!r}; did you mean {close[0]!r}?" if close else f" {value!r}"
+
+
+def _lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """The line of each table and key of a sweep file, by its place in the values."""
+    places: dict[tuple[str | int, ...], int] = {}
+    here: tuple[str | int, ...] = ()
+    counts: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := re.match(r"\s*\[\[\s*([\w-]+)\s*\]\]", line):
+            index = counts.get(found[1], 0)
+            counts[found[1]] = index + 1
+            here = (found[1], index)
+            places.setdefault((found[1],), number)
+            places[here] = number
+        elif found := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
+            here = (found[1],)
+            places.setdefault(here, number)
+        elif found := re.match(r"\s*\"?([\w-]+)\"?\s*=", line):
+            places.setdefault((*here, found[1]), number)
+    return places
+
+
+def _private(host: str) -> bool:
+    """Whether a host is written as an address that is not public, or is this machine by name."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def example(today: datetime) -> str:
+    """A commented sweep file for yesterday."""
+    since = (today.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)).isoformat()
+    day = since[:10]
+    return f'''# A sweep: one snapshot of public posts. Start it with `postsweep run FILE`.
+
+[sweep]
+id = "d{day}"                        # begins with a small letter; names the sweep in the archive
+since = {day}T00:00:00Z              # the window is half open: since <= time < until
+until = {day}T23:59:59Z
+archive = "archive"                    # a folder, relative to this file
+contact = "mailto:you@example.org"     # stands in the user agent: how a server's operator reaches you
+# keep_raw = false                     # keep the platforms' own JSON, restricted
+# keep_accounts = false                # keep accounts' profiles, restricted
+# part_rows = 50000                    # the most posts of a part, the unit of work of a classification
+# delay_seconds = 1.0                  # between two requests to a host
+
+[cluster]
+kind = "local"                         # or "address", with address = "tls://scheduler:8786"
+workers = 2
+
+[classify]
+model = "default"                      # or a model folder
+# token_budget = 512                   # tokens of a batch
+
+# Mastodon-API servers: public, local, tag (value), account (value).
+[[source]]
+platform = "mastodon"
+url = "https://mastodon.example"
+kind = "public"
+
+# Bluesky: author (value, from an AppView), records (value, from a PDS), search (value, needs an app password in
+# POSTSWEEP_BLUESKY_IDENTIFIER and POSTSWEEP_BLUESKY_APP_PASSWORD).
+[[source]]
+platform = "bluesky"
+url = "https://public.api.bsky.app"
+kind = "author"
+value = "bsky.app"
+
+# Feeds: RSS, Atom, JSON Feed.
+[[source]]
+platform = "feed"
+url = "https://news.example/feed.xml"
+'''

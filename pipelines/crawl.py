@@ -1,0 +1,211 @@
+"""Crawling a sweep: hosts are dealt out to Dask tasks, each of which reads its hosts in one Scrapy process.
+
+The pages go to shards of the archive (`shards.py`); when all sources have ended, the sweep is sealed (`seal.py`).
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import IO, Any
+
+import orjson
+
+from cluster.open import ClusterSpec, open_cluster
+from cluster.tasks import report, run_tasks
+from crawlers.pseudonyms import Pseudonyms
+from crawlers.source import Source
+from pipelines.archive import incoming, moment, open_archive, sweep_manifest
+from pipelines.config import SweepConfig
+from pipelines.errors import ArchiveError, Exit, PostsweepError, SealedError
+from pipelines.keys import load_key
+from pipelines.lease import Lease, held
+from pipelines.progress import Progress
+from pipelines.seal import SealSettings, clear_incoming, is_sealing, seal
+from pipelines.startup import check_roots
+from pipelines.store import Store
+
+
+@dataclass(frozen=True)
+class HostsJob:
+    """What one task reads: some hosts' sources, wholly in JSON. It carries no key and no password."""
+
+    archive: str
+    sweep: str
+    lease_name: str
+    lease_token: int
+    fingerprint: str
+    since: str
+    until: str
+    contact: str
+    delay_seconds: float
+    keep_raw: bool
+    keep_accounts: bool
+    sources: tuple[dict[str, Any], ...]
+
+
+def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
+    """Crawls and seals a sweep, or goes on where an earlier call was cut off.
+
+    Errors: SealedError when it is sealed already, LeaseHeldError, KeyMismatchError, ArchiveError, ClusterError.
+    """
+    names = load_key()
+    store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
+    if (sealed := sweep_manifest(store, config.id)) is not None:
+        clear_incoming(store, config.id)
+        raise SealedError(
+            f"{config.archive}: sweep {config.id} was sealed at {sealed['sealed_at']} and cannot change; "
+            "choose another id under [sweep]"
+        )
+    with held(store, f"sweep-{config.id}") as lease:
+        store.clear_scratch()
+        if not is_sealing(store, config.id):
+            _open_sweep(store, config, names)
+            _read_sources(store, lease, config, names, progress)
+        with progress.stage("seal"):
+            manifest = seal(store, lease, _seal_settings(config, names))
+    return Exit.GAPS if any(source["gaps"] for source in manifest["sources"]) else Exit.DONE
+
+
+def _seal_settings(config: SweepConfig, names: Pseudonyms) -> SealSettings:
+    return SealSettings(
+        sweep=config.id,
+        window={"since": moment(config.window.since), "until": moment(config.window.until)},
+        config=config.public(names),
+        sources=[names.source(source) for source in config.sources],
+        fingerprint=names.fingerprint,
+        part_rows=config.sweep.part_rows,
+    )
+
+
+def _open_sweep(store: Store, config: SweepConfig, names: Pseudonyms) -> None:
+    """Notes what the sweep reads; a later call must read the same. Its full configuration is kept apart."""
+    noted = {
+        "window": {"since": moment(config.window.since), "until": moment(config.window.until)},
+        "sources": sorted(names.source(source) for source in config.sources),
+        "keep_raw": config.sweep.keep_raw,
+        "keep_accounts": config.sweep.keep_accounts,
+    }
+    name = f"{incoming(config.id)}/_open.json"
+    if not store.create(name, orjson.dumps(noted)):
+        before = orjson.loads(store.read(name) or b"{}")
+        changed = [key for key in noted if before.get(key) != noted[key]]
+        if changed:
+            raise ArchiveError(
+                f"{config.archive}: sweep {config.id} was begun with another {' and '.join(changed)}; "
+                "restore the sweep file, or choose another id under [sweep]"
+            )
+    store.put(f"identities/sweeps/{config.id}.json", orjson.dumps(config.private()), private=True)
+
+
+def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudonyms, progress: Progress) -> None:
+    spec = ClusterSpec(kind=config.cluster.kind, workers=config.cluster.workers, address=config.cluster.address)
+    with progress.stage("crawl", total=len(config.sources)) as stage, open_cluster(spec) as client:
+        workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        totals = {"posts": 0, "pages": 0, "rejects": 0}
+
+        def on_event(event: dict[str, Any]) -> None:
+            if "error" in event:
+                return
+            for key in totals:
+                totals[key] += event[key]
+            stage.note(f"{totals['posts']:,} posts, {totals['pages']:,} pages, {totals['rejects']:,} rejects")
+            if event["state"] != "open":
+                stage.advance(1)
+
+        base = HostsJob(
+            archive=str(store.root),
+            sweep=config.id,
+            lease_name=lease.name,
+            lease_token=lease.token,
+            fingerprint=names.fingerprint,
+            since=moment(config.window.since),
+            until=moment(config.window.until),
+            contact=config.sweep.contact,
+            delay_seconds=config.sweep.delay_seconds,
+            keep_raw=config.sweep.keep_raw,
+            keep_accounts=config.sweep.keep_accounts,
+            sources=(),
+        )
+        jobs = [
+            replace(base, sources=tuple(asdict(source) for source in group))
+            for group in deal_hosts(config.sources, workers)
+        ]
+        for _ in run_tasks(client, read_hosts, jobs, on_event=on_event):
+            pass
+
+
+def deal_hosts(sources: tuple[Source, ...], groups: int) -> list[list[Source]]:
+    """Deals sources out so that all of a host's are in one group, the groups nearly equal in number of sources."""
+    hosts: dict[str, list[Source]] = {}
+    for source in sources:
+        hosts.setdefault(source.authority, []).append(source)
+    dealt: list[list[Source]] = [[] for _ in range(min(groups, len(hosts)))]
+    for _, members in sorted(hosts.items(), key=lambda host: (-len(host[1]), host[0])):
+        min(dealt, key=len).extend(members)
+    return dealt
+
+
+def read_hosts(job: HostsJob) -> None:
+    """The Dask task: reads the job's hosts in a process of its own, as Scrapy's reactor cannot be started twice.
+
+    The process ends when its standard input closes, so it never outlives the worker. Errors: PostsweepError.
+    """
+    check_roots()
+    command = [sys.executable, "-P", "-m", "pipelines.read_hosts"]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child,
+        _draining(child.stderr) as complaints,
+    ):
+        if child.stdin is None or child.stdout is None:
+            raise AssertionError("pipes were asked for")
+        try:
+            child.stdin.write(orjson.dumps(asdict(job)) + b"\n")
+            child.stdin.flush()
+            failure = None
+            for line in child.stdout:
+                event = orjson.loads(line)
+                failure = event if "error" in event else failure
+                if "state" in event:
+                    report(event)
+            code = child.wait()
+        finally:
+            child.kill()
+    if failure is not None:
+        raise JobError(failure["error"], failure["exit"])
+    if code != 0:
+        last = complaints[-1] if complaints else "no message"
+        raise JobError(f"reading {len(job.sources)} sources: the process ended with code {code}: {last}", Exit.FAILED)
+
+
+class JobError(PostsweepError):
+    """A failure inside a task, brought back as one line and an exit code (picklable)."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message, exit_code)
+        self.exit_code = Exit(exit_code)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@contextmanager
+def _draining(stream: IO[bytes] | None) -> Iterator[list[str]]:
+    """Reads a stream in the background, keeping its last lines, so that the writer never waits."""
+    lines: list[str] = []
+
+    def drain() -> None:
+        for line in stream or ():
+            lines.append(line.decode(errors="replace").strip()[:500])
+            del lines[:-20]
+
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        thread.join(timeout=5)
+
+

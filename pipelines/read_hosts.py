@@ -1,0 +1,82 @@
+"""The process that reads hosts: a job in JSON on standard input, progress and the outcome as JSON lines on output.
+
+Started by `pipelines.crawl.read_hosts` as `python -P -m pipelines.read_hosts`. It ends at once when its input closes:
+the worker that started it is gone, and another may take its place.
+"""
+
+import os
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from crawlers.run import CrawlSettings, crawl
+from crawlers.source import Source, Window
+from pipelines.archive import open_archive, software
+from pipelines.crawl import HostsJob
+from pipelines.errors import Exit, PostsweepError
+from pipelines.keys import load_key
+from pipelines.lease import Lease
+from pipelines.shards import ShardSink, SinkSettings
+
+
+def main() -> int:
+    """Runs one job."""
+    output = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints must not end up among the events
+    write = threading.Lock()
+
+    def say(event: dict[str, Any]) -> None:
+        with write:
+            output.write(orjson.dumps(event).decode() + "\n")
+            output.flush()
+
+    job = HostsJob(**orjson.loads(sys.stdin.buffer.readline()))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _read(job, say)
+    except PostsweepError as error:
+        say({"error": str(error), "exit": int(error.exit_code)})
+        return int(Exit.FAILED)
+    return int(Exit.DONE)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(int(Exit.FAILED))
+
+
+def _read(job: HostsJob, say: Any) -> None:
+    names = load_key()
+    store = open_archive(Path(job.archive), f"sweep-{job.sweep}", names.fingerprint)
+    settings = SinkSettings(
+        store=store,
+        sweep=job.sweep,
+        lease=Lease(job.lease_name, job.lease_token),
+        names=names,
+        keep_raw=job.keep_raw,
+        keep_accounts=job.keep_accounts,
+        on_commit=lambda _source, meta: say(
+            {
+                "source": meta["source"],
+                "state": meta["state"],
+                "pages": meta["pages"],
+                "posts": meta["posts"],
+                "rejects": len(meta["rejects"]),
+            }
+        ),
+    )
+    crawl(
+        sources=[Source(**source) for source in job.sources],
+        window=Window(datetime.fromisoformat(job.since), datetime.fromisoformat(job.until)),
+        settings=CrawlSettings(contact=job.contact, version=software()["postsweep"], delay_seconds=job.delay_seconds),
+        open_sink=lambda source: ShardSink(settings, source),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

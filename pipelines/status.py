@@ -1,0 +1,47 @@
+"""What stands of a sweep: read from the archive alone, while it runs or afterwards."""
+
+from typing import Any
+
+from pipelines.archive import incoming, read_archive, run_manifests, sweep_manifest
+from pipelines.config import SweepConfig
+from pipelines.seal import is_sealing
+from pipelines.shards import shard_metadata, shards_of
+
+
+def sweep_status(config: SweepConfig) -> dict[str, Any]:
+    """The sweep's state (`absent`, `open`, `sealing` or `sealed`), its sources and its finished runs.
+
+    Errors: ArchiveError when there is no archive.
+    """
+    store = read_archive(config.archive)
+    sealed = sweep_manifest(store, config.id)
+    if sealed is not None:
+        runs = [
+            {key: run[key] for key in ("run", "finished_at", "counts", "digest")}
+            for run in run_manifests(store, config.id)
+        ]
+        return {
+            "sweep": config.id,
+            "state": "sealed",
+            "sealed_at": sealed["sealed_at"],
+            "counts": sealed["counts"],
+            "digest": sealed["digest"],
+            "sources": sealed["sources"],
+            "runs": runs,
+        }
+    sources: dict[str, dict[str, Any]] = {}
+    for shard in shards_of(store, config.id):
+        meta = shard_metadata(store.path(shard.name))
+        source = sources.setdefault(meta["source"], {"source": meta["source"], "pages": 0, "posts": 0, "rejects": 0})
+        source["pages"] += meta["pages"]
+        source["posts"] += meta["posts"]
+        source["rejects"] += len(meta["rejects"])
+        source["state"], source["gaps"] = meta["state"], meta["gaps"]
+    begun = store.exists(incoming(config.id))
+    return {
+        "sweep": config.id,
+        "state": "sealing" if is_sealing(store, config.id) else "open" if begun else "absent",
+        "sources_configured": len(config.sources),
+        "sources": [sources[name] for name in sorted(sources)],
+        "runs": [],
+    }
