@@ -1,0 +1,97 @@
+"""Builds the report: one HTML file without scripts that opens offline and loads nothing from elsewhere."""
+
+import unicodedata
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipelines.errors import ArchiveError
+from pipelines.report import plots
+from pipelines.report.figures import compute
+
+_SHORT = 280
+"""Characters of an example that are shown before it is opened."""
+_KEPT = {"\n", "\t", "\u200d", "\ufe0f"}
+"""What looks like a control character and belongs into texts: line breaks, and the joiners of emoji."""
+
+
+def build_report(
+    archive: Path,
+    sweep: dict[str, Any],
+    run: dict[str, Any] | None,
+    out: Path,
+    *,
+    links: bool = False,
+    examples: int = 6,
+) -> Path:
+    """Writes the report of a sweep and a run to `out` and returns it.
+
+    `links` adds the addresses of example posts, which name their authors. Errors: ArchiveError when `out` cannot be
+    written.
+    """
+    figures = compute(archive, sweep, run, links, examples)
+    page = _environment().get_template("page.html").render(
+        sweep=sweep,
+        run=run,
+        figures=figures,
+        links=links,
+        hours=_plot(plots.hours(figures.hours)),
+        languages=_plot(plots.languages(figures.detected)),
+        shares=_plot(plots.shares(figures.labels)),
+        histograms={label.name: _plot(plots.histogram(label)) for label in figures.labels},
+    )
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise ArchiveError(f"{out}: the report cannot be written ({error.strerror}); name another file") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def visible(text: str) -> str:
+    """A stranger's text with every control and direction character shown as what it is instead of acting."""
+    return "".join(char if char in _KEPT or not _acts(char) else _shown(char) for char in text)
+
+
+def _acts(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def _shown(char: str) -> str:
+    code = ord(char)
+    return chr(0x2400 + code) if code < 0x20 else f"[U+{code:04X}]"
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, whole when it is short."""
+    return text if len(text) <= _SHORT else text[:_SHORT].rstrip() + "…"
+
+
+def web_link(url: str | None) -> str | None:
+    """An address that a browser may follow, or None."""
+    try:
+        return url if url is not None and urlsplit(url).scheme in ("http", "https") else None
+    except ValueError:
+        return None
+
+
+def _plot(drawn: str | None) -> Markup | None:
+    """Drawings hold no stranger's words: numbers, platforms, languages and labels."""
+    return None if drawn is None else Markup(drawn)  # noqa: S704
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipelines.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"visible": visible, "shortened": shortened, "web_link": web_link}
+    environment.filters |= {"count": lambda value: f"{value:,}", "percent": lambda value: f"{100 * value:.1f} %"}
+    return environment
