@@ -208,7 +208,7 @@ workers = {workers}
         yield "mastodon", "hearth", "", "tag", "news"
         yield "mastodon", "lantern", "", "local", ""
         there = [person for person in self.people.values() if person.home.startswith("https://lantern")]
-        first = next(person for person in there if person.platform == "mastodon")
+        first = next(person for person in there if person.platform == "mastodon" and person.key in embedded_people())
         yield "mastodon", "lantern", "", "account", first.handle
         blue = [person for person in self.people.values() if person.platform == "bluesky"]
         for person in blue:

@@ -136,7 +136,9 @@ def _examples(  # noqa: PLR0917 - the question, spelled out
     columns = ["uid", "platform", "created_at", "lang", "title", "warning", "text", "flags"]
     scores = [f'"{each}"' for each in names]
     url = "url" if links else "null"
-    picked = ", ".join([*columns, *scores, f"{url} as url"])
+    # As a plain timestamp: Python gets one with a zone from DuckDB only through one more package.
+    shown = ["created_at::timestamp" if column == "created_at" else column for column in columns]
+    picked = ", ".join([*shown, *scores, f"{url} as url"])
     query = f"""
         with distinct_texts as (
             select *, row_number() over (partition by coalesce(input_digest::varchar, uid) order by uid) as copy
