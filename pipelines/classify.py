@@ -139,7 +139,7 @@ def _is_done(store: Store, job: PartJob) -> bool:
     path = store.path(job.scores_path)
     if not path.exists():
         return False
-    noted = orjson.loads(pq.read_schema(path).metadata[_META])
+    noted = orjson.loads(pq.read_metadata(path).metadata[_META])
     return bool(noted["posts_digest"] == job.posts_digest and noted["model"] == job.model.digest)
 
 

@@ -36,6 +36,7 @@ class SweepPart(_Part):
     keep_accounts: bool = False
     part_rows: int = Field(default=50_000, ge=1, le=10_000_000)
     delay_seconds: float = Field(default=1.0, ge=0, le=3600)
+    retries: int = Field(default=6, ge=0, le=20)
 
     @field_validator("contact")
     @classmethod
@@ -274,6 +275,7 @@ contact = "mailto:you@example.org"     # stands in the user agent: how a server'
 # keep_accounts = false                # keep accounts' profiles, restricted
 # part_rows = 50000                    # the most posts of a part, the unit of work of a classification
 # delay_seconds = 1.0                  # between two requests to a host
+# retries = 6                          # of a request that may yet succeed, with growing waits
 
 [cluster]
 kind = "local"                         # or "address", with address = "tls://scheduler:8786"

@@ -41,6 +41,7 @@ class HostsJob:
     until: str
     contact: str
     delay_seconds: float
+    retries: int
     keep_raw: bool
     keep_accounts: bool
     sources: tuple[dict[str, Any], ...]
@@ -125,6 +126,7 @@ def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudo
             until=moment(config.window.until),
             contact=config.sweep.contact,
             delay_seconds=config.sweep.delay_seconds,
+            retries=config.sweep.retries,
             keep_raw=config.sweep.keep_raw,
             keep_accounts=config.sweep.keep_accounts,
             sources=(),

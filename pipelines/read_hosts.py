@@ -73,7 +73,12 @@ def _read(job: HostsJob, say: Any) -> None:
     crawl(
         sources=[Source(**source) for source in job.sources],
         window=Window(datetime.fromisoformat(job.since), datetime.fromisoformat(job.until)),
-        settings=CrawlSettings(contact=job.contact, version=software()["postsweep"], delay_seconds=job.delay_seconds),
+        settings=CrawlSettings(
+            contact=job.contact,
+            version=software()["postsweep"],
+            delay_seconds=job.delay_seconds,
+            retries=job.retries,
+        ),
         open_sink=lambda source: ShardSink(settings, source),
     )
 

@@ -1,0 +1,35 @@
+"""Fixtures that several files use."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo.network import Network
+from tests.jobs import postsweep
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    """The sample network, running."""
+    with Network() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def swept(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a whole sweep of the sample network: archive, report and sweep file. Read it, change nothing."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "sweep.toml").write_text(network.sweep_file(folder / "archive", part_rows=12))
+    done = postsweep("run", "sweep.toml", "-o", "report.html", cwd=folder)
+    (folder / "stderr.txt").write_text(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def manifest(swept: Path) -> dict[str, object]:
+    """The manifest of that sweep."""
+    found: dict[str, object] = json.loads((swept / "archive/manifests/sweeps/d2026-01-01.0.json").read_text())
+    return found

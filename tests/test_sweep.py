@@ -1,0 +1,186 @@
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dask.dataframe
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow.dataset as ds
+import pytest
+
+from crawlers.pseudonyms import Pseudonyms
+from pipelines.demo.network import Network
+from tests.jobs import KEY, environment, postsweep, start
+
+COLUMNS = ["uid", "platform", "sweep", "text"]
+
+
+def test_every_post_of_the_window_is_in_the_archive_once(
+    swept: Path, network: Network, manifest: dict[str, Any]
+) -> None:
+    truth = network.truth()
+    reposted_out_of_sight = 1  # a Bluesky repost shows in its author's feed only, and not all feeds are swept
+    assert manifest["counts"]["platforms"] == {
+        "mastodon": len(truth["mastodon"]),
+        "bluesky": len(truth["bluesky"]) - reposted_out_of_sight,
+        "feed": len(truth["feed"]),
+    }
+    assert manifest["counts"]["rejects"] == 9
+    assert all(source["state"] == "complete" for source in manifest["sources"])
+
+
+def test_a_post_seen_through_two_hosts_names_both(swept: Path) -> None:
+    seen = duckdb.sql(f"select distinct len(seen_by) from '{swept}/archive/posts/**/*.parquet'").fetchall()
+    assert max(count for (count,) in seen) >= 3
+
+
+def test_what_leads_back_stays_in_identities(swept: Path, network: Network) -> None:
+    needles = [person.handle.partition(".")[0].encode() for person in network.people.values()]
+    needles += [person.did.encode() for person in network.people.values()]
+    for path in swept.rglob("*"):
+        if path.is_file() and "identities" not in path.parts and path.name != "sweep.toml":
+            data = path.read_bytes()
+            assert [needle for needle in needles if needle in data] == [], path
+    for path in (swept / "archive/identities").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("table", ["posts", "scores"])
+def test_every_reader_sees_the_same_rows_by_a_plain_glob(swept: Path, table: str) -> None:
+    glob = f"{swept}/archive/{table}/**/*.parquet"
+    folder = f"{swept}/archive/{table}"
+    columns = ["uid", "platform", "sweep"] + (["run"] if table == "scores" else [])
+    listed = ", ".join(columns)
+    by_duckdb = sorted(
+        tuple(map(str, row))
+        for row in duckdb.sql(f"select {listed} from read_parquet('{glob}', hive_partitioning=true)").fetchall()
+    )
+    assert len(by_duckdb) > 50
+
+    def rows(frame: Any) -> list[tuple[str, ...]]:
+        return sorted(tuple(map(str, row)) for row in frame[columns].itertuples(index=False))
+
+    by_polars = pl.scan_parquet(glob, hive_partitioning=True).select(columns).collect().rows()
+    assert sorted(tuple(map(str, row)) for row in by_polars) == by_duckdb
+    assert rows(pd.read_parquet(folder)) == by_duckdb
+    assert rows(ds.dataset(folder, partitioning="hive").to_table().to_pandas()) == by_duckdb
+    assert rows(dask.dataframe.read_parquet(folder).compute()) == by_duckdb
+
+
+def test_a_second_run_changes_nothing_and_verify_finds_no_problem(swept: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (swept / "archive").rglob("*.parquet")}
+    again = postsweep("run", "sweep.toml", "-o", "again.html", cwd=swept)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (swept / "archive").rglob("*.parquet")} == before
+    assert "no problem" in postsweep("verify", "archive", cwd=swept).stdout
+    crawled = postsweep("crawl", "sweep.toml", cwd=swept)
+    assert crawled.returncode == 1
+    assert "sealed" in crawled.stderr
+    assert len(crawled.stderr.strip().splitlines()) == 1
+
+
+def scores(archive: Path) -> dict[str, tuple[Any, ...]]:
+    """Scores by uid, floats as their bits."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for path in archive.glob("scores/**/*.parquet"):
+        for row in pl.read_parquet(path, hive_partitioning=False).iter_rows():
+            found[row[0]] = tuple(value.hex() if isinstance(value, float) else str(value) for value in row)
+    return found
+
+
+def test_scores_are_bit_identical_with_one_worker_and_another_part_size(
+    swept: Path, network: Network, tmp_path: Path
+) -> None:
+    (tmp_path / "sweep.toml").write_text(network.sweep_file(tmp_path / "archive", workers=1, part_rows=1000))
+    done = postsweep("run", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert scores(tmp_path / "archive") == scores(swept / "archive")
+    assert digest(tmp_path) == digest(swept)
+
+
+def digest(folder: Path) -> str:
+    found = json.loads((folder / "archive/manifests/sweeps/d2026-01-01.0.json").read_text())
+    return str(found["digest"])
+
+
+def kill_again_and_again(folder: Path, network: Network, seeds: range, whole: Path) -> None:
+    """Starts the sweep, kills all of its processes at a moment drawn from each seed, and at last lets it end."""
+    (folder / "sweep.toml").write_text(network.sweep_file(folder / "archive", part_rows=12))
+    for seed in seeds:
+        moment = random.Random(seed).uniform(0.5, 16)
+        child = start("run", "sweep.toml", "-o", "report.html", cwd=folder)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=moment)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        print(f"seed {seed}: killed after {moment:.2f} s, or ended with {child.returncode}")  # noqa: T201
+    done = postsweep("run", "sweep.toml", "-o", "report.html", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert digest(folder) == digest(whole)
+    assert scores(folder / "archive") == scores(whole / "archive")
+    assert "no problem" in postsweep("verify", "archive", cwd=folder).stdout
+
+
+def test_a_sweep_killed_three_times_ends_as_an_undisturbed_one(swept: Path, network: Network, tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path, network, range(3), swept)
+
+
+@pytest.mark.slow
+def test_sweeps_killed_at_forty_moments_end_as_an_undisturbed_one(
+    swept: Path, network: Network, tmp_path: Path
+) -> None:
+    """Ten sweeps, four kills each, so that late moments are met as often as early ones."""
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        kill_again_and_again(folder, network, range(100 + 4 * number, 104 + 4 * number), swept)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (("[[source]]", '[[source]]\nplatform = "friendster"\nurl = "https://x.example"\n[[source]]'), 2, "friendster"),
+        (("until = 2026-01-02", "until = 2025-01-02"), 2, "backwards"),
+        (("allow_private = true", "allow_private = false"), 2, "private address not allowed"),
+        (("[cluster]", "[cluster]\nworkerz = 3"), 2, "did you mean 'workers'"),
+        (('id = "d2026-01-01"', 'id = "2026"'), 2, "must begin with a small letter"),
+    ],
+)
+def test_a_wrong_sweep_file_is_one_clear_line_per_mistake(
+    network: Network, tmp_path: Path, change: tuple[str, str], code: int, said: str
+) -> None:
+    text = network.sweep_file(tmp_path / "archive")
+    (tmp_path / "sweep.toml").write_text(text.replace(*change))
+    done = postsweep("run", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert all(line.startswith("error: sweep.toml:") for line in done.stderr.strip().splitlines())
+
+
+def test_an_unreachable_host_is_a_gap_and_the_rest_is_swept(network: Network, tmp_path: Path) -> None:
+    source = '\n[[source]]\nplatform = "feed"\nurl = "http://127.0.0.1:9/feed.xml"\nallow_private = true\n'
+    head, _, rest = network.sweep_file(tmp_path / "archive").partition("[[source]]")
+    first = "[[source]]" + rest.partition("[[source]]")[0]
+    (tmp_path / "sweep.toml").write_text(head.replace("[cluster]", "retries = 1\n[cluster]") + first + source)
+    done = postsweep("crawl", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    told = postsweep("status", "sweep.toml", cwd=tmp_path).stdout
+    assert "refuses connections" in told
+
+
+def test_another_key_is_refused(swept: Path) -> None:
+    command = [str(Path(sys.executable).with_name("postsweep")), "classify", "sweep.toml"]
+    other = {**environment(), "POSTSWEEP_KEY": "00" * 32}
+    done = subprocess.run(command, cwd=swept, env=other, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert Pseudonyms(bytes.fromhex(KEY)).fingerprint in done.stderr
+    assert KEY not in done.stderr
