@@ -18,7 +18,7 @@ _BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "section", "article"}
 _HIDDEN = {"script", "style", "template", "noscript", "head", "title", "object", "iframe"}
 _HANDLE = re.compile(r"(?<![\w@/.])@[\w][\w.-]*[\w](?:@[\w][\w.-]*[\w])?|(?<![\w@/.])@\w")
 _DID = re.compile(r"(?:at://)?did:[a-z]+:[A-Za-z0-9._:%-]+(?:/[\w.~/-]+)?")
-_URL = re.compile(r"https?://[^\s<>\"'（）「」，。]+", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s<>\"'（）「」，。]*[^\s<>\"'（）「」，。.,;:!?)\]]", re.IGNORECASE)
 _PROFILE = re.compile(r"^/(?:web/)?@|^/(?:users|profile|u|user|channel|c|ap/users)/[^/]+", re.IGNORECASE)
 
 

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
+
 from crawlers.post import Account, Media, Post, PostId
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.sink import Gap, Page, Reject, Traffic
@@ -89,3 +91,11 @@ def sealed_sweep(root: Path, pages: dict[Source, list[Page]], part_rows: int = 1
 
 
 GAP = Gap(NOON - timedelta(hours=12), NOON, "the server asks for a login")
+
+
+def contents(path: Path) -> bytes:
+    """A file's bytes, and a Parquet file's rows in the clear, as its pages are compressed."""
+    data = path.read_bytes()
+    if path.suffix == ".parquet":
+        data += str(pl.read_parquet(path, hive_partitioning=False).to_dicts()).encode()
+    return data

@@ -15,6 +15,7 @@ from crawlers.post import PostId
 from crawlers.pseudonyms import Pseudonyms
 from tests.jobs import KEY, postsweep
 from tests.shared_data import SHARED
+from tests.sweeps import contents
 
 pytestmark = [
     pytest.mark.servers,
@@ -155,10 +156,3 @@ def test_nothing_of_the_seed_that_leads_back_stands_outside_identities(servers: 
             data = contents(path)
             assert [needle for needle in needles if needle.encode() in data] == [], path
 
-
-def contents(path: Path) -> bytes:
-    """A file's bytes, and a Parquet file's rows in the clear, as its pages are compressed."""
-    data = path.read_bytes()
-    if path.suffix == ".parquet":
-        data += str(pl.read_parquet(path, hive_partitioning=False).to_dicts()).encode()
-    return data

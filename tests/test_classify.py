@@ -1,0 +1,157 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from classify.batching import Shape, batches, windows
+from classify.calibration import expected_calibration_error, f1_scores, platt
+from classify.datasets import LABELS, SETS, text_group
+from classify.errors import ModelError
+from classify.language import detect_language
+from classify.model import Model, load, prepare
+from classify.scoring import score_texts
+
+DEFAULT = Path(__file__).resolve().parents[1] / "classify/default"
+TEXTS = [
+    "The ferry leaves at nine.",
+    "今天的雪下得很大，路上要小心。",
+    None,
+    "12345 !!!",
+    "The ferry leaves at nine.",
+    "Hoy ha llovido toda la mañana en la ciudad.",
+    "word " * 900,
+    "短",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load(prepare("default"))
+
+
+def test_rows_come_back_in_order_and_only_known_languages_are_scored(model: Model) -> None:
+    table = score_texts(model, TEXTS)
+    assert table.column_names == ["lang", "windows", *LABELS, "flags"]
+    assert table.num_rows == len(TEXTS)
+    assert table.column("lang").to_pylist() == ["en", "zh", None, None, "en", "es", "en", "zh", None]
+    scored = [value is not None for value in table.column("rumor").to_pylist()]
+    assert scored == [True, True, False, False, True, False, True, True, False]
+    assert table.column("windows").to_pylist()[6] > 3
+    assert table.slice(0, 1).equals(table.slice(4, 1))
+
+
+def test_a_text_gets_the_same_bits_whatever_it_is_scored_with(model: Model) -> None:
+    words = ["rain", "bread", "minister", "你好", "天气", "谣言", "转发", "ticket", "free", "prize", "doctor", "night"]
+    random = np.random.default_rng(7)
+    texts = [" ".join(random.choice(words, size)) for size in random.integers(2, 120, 40)]
+    whole = score_texts(model, texts)
+    for budget in (64, 300, 4096):
+        assert score_texts(model, texts, budget).equals(whole)
+    alone = pa.concat_tables([score_texts(model, [text]) for text in texts])
+    assert alone.combine_chunks().equals(whole.combine_chunks())
+    assert score_texts(load(model.ref, threads=2), list(reversed(texts))).take(list(range(39, -1, -1))).equals(whole)
+
+
+def test_flags_are_the_scores_at_or_over_their_thresholds(model: Model) -> None:
+    texts = ["You are a pathetic worm, shut up", "Share before they delete it!! poison"]
+    for row in score_texts(model, texts).to_pylist():
+        assert row["flags"] == [label.name for label in model.labels if row[label.name] >= label.threshold]
+
+
+@given(st.lists(st.integers(0, 9), max_size=80), st.integers(6, 20), st.integers(0, 2))
+def test_windows_cover_every_token_and_keep_their_size(ids: list[int], size: int, overlap: int) -> None:
+    shape = Shape((100, 101), (102,), size, overlap)
+    cut = windows(ids, shape)
+    assert all(len(window) <= size and window[:2] == (100, 101) and window[-1] == 102 for window in cut)
+    covered: list[int] = []
+    for window in cut:
+        inner = list(window[2:-1])
+        covered += inner if not covered else inner[overlap:]
+    assert covered == ids
+
+
+@given(st.lists(st.integers(1, 300)), st.integers(1, 600))
+def test_batches_hold_each_window_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    made = list(batches(lengths, budget))
+    assert sorted(index for batch in made for index in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or max(lengths[at] for at in batch) * len(batch) <= budget for batch in made)
+
+
+def test_a_changed_file_is_refused(model: Model, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    copy.mkdir()
+    for path in Path(model.ref.folder).iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    data = bytearray((copy / "heads.safetensors").read_bytes())
+    data[-1] ^= 1
+    (copy / "heads.safetensors").write_bytes(data)
+    with pytest.raises(ModelError, match="wrong digest"):
+        load(prepare(str(copy)))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [(["pytorch_model.bin"], "pickled"), (["config.json"], "no weights"), (None, "no such folder")],
+)
+def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path: Path, files: list[str] | None, said: str) -> None:
+    folder = tmp_path / "model"
+    if files is not None:
+        folder.mkdir()
+        for name in files:
+            (folder / name).touch()
+    with pytest.raises(ModelError, match=said) as caught:
+        prepare(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("明天有雪", "zh"),
+        ("Good morning everyone", "en"),
+        ("12:30 🎉", None),
+        ("これは日本語の文章です", "ja"),
+        ("https://x.example", None),
+    ],
+)
+def test_languages_are_told_apart(text: str, language: str | None) -> None:
+    assert detect_language(text) == language
+
+
+def test_platt_agrees_with_scikit_learn() -> None:
+    random = np.random.default_rng(1)
+    logits = random.normal(size=4000)
+    positive = random.random(4000) < 1 / (1 + np.exp(-(2 * logits - 1)))
+    slope, offset = platt(logits, positive)
+    reference = LogisticRegression(C=1e9).fit(logits[:, None], positive)
+    assert slope == pytest.approx(reference.coef_[0, 0], rel=0.02)
+    assert offset == pytest.approx(reference.intercept_[0], rel=0.02)
+
+
+def test_measures_agree_with_a_count_by_hand() -> None:
+    predicted, positive = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 1], bool)
+    assert f1_scores(predicted, positive) == (0.5, 0.5, 0.5)
+    assert expected_calibration_error(np.array([0.9, 0.9, 0.1, 0.1]), positive) == pytest.approx(0.4)
+
+
+def test_what_ships_is_small_and_says_what_it_was_trained_on() -> None:
+    assert (DEFAULT / "heads.safetensors").stat().st_size < 1_000_000
+    described = json.loads((DEFAULT / "heads.json").read_text(encoding="utf-8"))
+    assert set(described["trained_on"]) == {each.name for each in SETS}
+    card = (DEFAULT / "MODEL_CARD.md").read_text(encoding="utf-8")
+    figures = json.loads((DEFAULT / "figures.json").read_text())
+    for label, languages in figures["labels"].items():
+        for language, pair in languages.items():
+            assert f"| {label} | {language} | {pair['model']['rows']:,} |" in card
+            assert f"{pair['model']['macro_f1']:.3f}" in card
+
+
+def test_texts_that_say_the_same_are_in_one_group() -> None:
+    assert text_group("Rain at 5, says @bob https://x.example") == text_group("rain AT 7 says")
+    assert text_group("@bob 55 !") is None
