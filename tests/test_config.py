@@ -1,0 +1,73 @@
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crawlers.pseudonyms import Pseudonyms
+from pipelines.config import example, load_sweep
+from pipelines.errors import ConfigError
+from pipelines.keys import load_key
+from tests.sweeps import NOON
+
+
+def test_the_file_that_init_writes_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(example(NOON))
+    config = load_sweep(path)
+    assert config.id == "d2026-01-01"
+    assert config.archive == tmp_path / "archive"
+    assert config.sources[0].canonical == "mastodon:mastodon.example:public"
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    text = example(NOON).replace('id = "d2026', 'id = "2026').replace("workers = 2", "wokers = 2")
+    path.write_text(text.replace('url = "https://mastodon.example"', 'url = "ftp://mastodon.example"'))
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    source = path.read_text().splitlines()
+    numbers = sorted(int(line.split(":")[1]) for line in lines)
+    assert [source[number - 1].split()[0] for number in numbers] == ["id", "wokers", "url"]
+
+
+def test_the_public_form_names_no_account_and_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(example(NOON).replace('value = "bsky.app"', 'value = "oakfern.example"'))
+    public = str(load_sweep(path).public(Pseudonyms(bytes(32))))
+    assert "oakfern" not in public
+    assert "news.example/feed" not in public
+    assert str(tmp_path) not in public
+    assert "you@example.org" not in public
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.integers(0, 1500), st.text(max_size=12))
+def test_a_spoiled_file_is_a_config_error_or_still_valid(tmp_path: Path, place: int, put: str) -> None:
+    path = tmp_path / "sweep.toml"
+    text = example(NOON)
+    path.write_text(text[:place] + put.encode("utf-8", "replace").decode() + text[place + len(put) :], encoding="utf-8")
+    with suppress(ConfigError):
+        load_sweep(path)
+
+
+def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTSWEEP_KEY", raising=False)
+    path = tmp_path / "config" / "pseudonym.key"
+    monkeypatch.setenv("POSTSWEEP_KEY_FILE", str(path))
+    first = load_key()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_key() == first
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load_key()
+
+
+def test_a_key_of_another_length_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTSWEEP_KEY", "abcd1234")
+    with pytest.raises(ConfigError) as caught:
+        load_key()
+    assert "abcd1234" not in str(caught.value)
