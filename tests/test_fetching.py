@@ -1,0 +1,140 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+from scrapy import Request
+from scrapy.exceptions import CannotResolveHostError, DownloadConnectionRefusedError
+from scrapy.http import Response
+
+from crawlers.fetching import Answer, Fetcher, SourceGapError
+from crawlers.settings import CrawlSettings
+from crawlers.sink import Memory, Page, Position, SinkRecorder
+from crawlers.source import Source, Window
+from crawlers.spiders import bluesky, feed, mastodon
+from crawlers.spiders.pages import Reading
+
+SOURCE = Source("mastodon", "https://hearth.example", "public")
+SETTINGS = CrawlSettings(contact="mailto:operator@example.org", version="0", retries=2, environment={})
+WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+
+Reply = Callable[[Request], Response]
+
+
+def answer(status: int, body: bytes = b"[]", **headers: str) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: Response(request.url, status, headers=named, body=body)
+
+
+def fails(error: Exception) -> Reply:
+    def reply(_: Request) -> Response:
+        raise error
+
+    return reply
+
+
+class Server:
+    """Answers in turn, the last one for good, and keeps what was asked and how long was waited."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+        self.asked: list[Request] = []
+        self.waits: list[float] = []
+
+    async def download(self, request: Request) -> Response:
+        self.asked.append(request)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        return reply(request)
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def fetcher(self, source: Source = SOURCE) -> Fetcher:
+        return Fetcher(source, SETTINGS, self.download, self.sleep)
+
+    def get(self, source: Source = SOURCE) -> Answer:
+        return asyncio.run(self.fetcher(source).get("/x", {}))
+
+    def pages(self, source: Source, read: object, memory: Memory | None = None) -> list[Page]:
+        sink = SinkRecorder(remembered=memory)
+        reading = Reading(source, WINDOW, self.fetcher(source), SETTINGS, Position(), sink)
+
+        async def collect() -> list[Page]:
+            return [page async for page in read(reading)]  # type: ignore[operator]
+
+        made: Awaitable[list[Page]] = collect()
+        return asyncio.run(made)  # type: ignore[arg-type]
+
+
+def test_retry_after_is_waited_out_and_counted() -> None:
+    server = Server(answer(429, Retry_After="7"), answer(200))
+    assert server.get().status == 200
+    assert server.waits == [7.0]
+
+
+def test_a_wait_that_is_too_long_is_a_gap() -> None:
+    with pytest.raises(SourceGapError, match="asks to wait 5000 s"):
+        Server(answer(429, Retry_After="5000")).get()
+
+
+def test_what_fails_for_a_while_is_tried_again_and_then_a_gap() -> None:
+    assert Server(answer(503), fails(DownloadConnectionRefusedError("x")), answer(200)).get().status == 200
+    with pytest.raises(SourceGapError, match="refuses connections, still after 2 retries"):
+        Server(fails(DownloadConnectionRefusedError("x"))).get()
+    with pytest.raises(SourceGapError, match="name cannot be resolved"):
+        Server(fails(CannotResolveHostError("hearth.example"))).get()
+
+
+def test_a_redirect_stays_on_the_host() -> None:
+    server = Server(answer(301, Location="/y"), answer(200))
+    assert server.get().status == 200
+    assert server.asked[1].url == "https://hearth.example/y"
+    for target in ("https://other.example/", "http://hearth.example/", "https://hearth.example:8443/", "file:///etc/hosts"):
+        with pytest.raises(SourceGapError, match="redirects to another host"):
+            Server(answer(302, Location=target), answer(200)).get()
+    with pytest.raises(SourceGapError, match="without end"):
+        Server(answer(302, Location="/again")).get()
+
+
+def test_a_private_address_is_not_asked_unless_allowed() -> None:
+    server = Server(answer(200))
+    with pytest.raises(SourceGapError, match="private address not allowed"):
+        server.get(Source("mastodon", "http://127.0.0.1:9", "public"))
+    assert server.asked == []
+    assert server.get(Source("mastodon", "http://127.0.0.1:9", "public", None, True)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, b'{"error": "This method requires an authenticated user"}', "previews are disabled"),
+        (422, b'{"error": "This method requires an authenticated user"}', "previews are disabled"),
+        (401, b"<html>", "asks for a login"),
+        (404, b"{}", "no such timeline"),
+        (200, b"<html>", "not JSON"),
+        (200, b"{}", "not a list"),
+    ],
+)
+def test_a_timeline_that_is_not_shown_says_why(status: int, body: bytes, said: str) -> None:
+    with pytest.raises(SourceGapError, match=said):
+        Server(answer(status, body)).pages(SOURCE, mastodon.read)
+
+
+def test_paging_in_circles_ends_in_a_gap() -> None:
+    status = b'[{"id": "5"}]'
+    with pytest.raises(SourceGapError, match="circles"):
+        Server(answer(200, status)).pages(SOURCE, mastodon.read)
+
+
+def test_search_names_the_variable_that_is_missing() -> None:
+    with pytest.raises(SourceGapError, match="POSTSWEEP_BLUESKY_APP_PASSWORD"):
+        Server(answer(200)).pages(Source("bluesky", "https://pds.example", "search", "rain"), bluesky.read)
+
+
+def test_an_unchanged_feed_is_read_from_memory() -> None:
+    body = b'{"version": "https://jsonfeed.org/version/1.1", "items": [{"id": "a", "content_text": "hello"}]}'
+    server = Server(answer(304, b""))
+    source = Source("feed", "https://press.example/feed.json", "feed")
+    (page,) = server.pages(source, feed.read, Memory(body, etag='"v1"'))
+    assert server.asked[0].headers[b"If-None-Match"] == b'"v1"'
+    assert [post.text for post in page.posts] == ["hello"]
