@@ -116,7 +116,7 @@ def kill_again_and_again(folder: Path, network: Network, seeds: range, whole: Pa
     """Starts the sweep, kills all of its processes at a moment drawn from each seed, and at last lets it end."""
     (folder / "sweep.toml").write_text(network.sweep_file(folder / "archive", part_rows=12))
     for seed in seeds:
-        moment = random.Random(seed).uniform(0.5, 16)
+        moment = random.Random(seed).uniform(0.5, 28)
         child = start("run", "sweep.toml", "-o", "report.html", cwd=folder)
         with suppress(subprocess.TimeoutExpired):
             child.wait(timeout=moment)

@@ -330,7 +330,7 @@ def _mastodon_page(handler: _Handler, path: str, query: dict[str, str], chosen: 
     headers = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299"}
     headers["X-RateLimit-Reset"] = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     if handler.host == "hearth" and start + limit < len(chosen):
-        last = statuses[-1]["id"]
+        last = _native(page[-1])
         headers["Link"] = f'<{handler.network.hosts["hearth"]}{path}?max_id={last}>; rel="next"'
     handler._send(200, statuses, headers)
 

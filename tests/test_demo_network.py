@@ -1,0 +1,154 @@
+"""The sample network answers as the real ones do: paging, faults, validators, and the posts that were written."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import feedparser
+import pytest
+
+from pipelines.demo.network import Network, embedded_people, embedded_posts, synthetic_posts
+
+Answer = tuple[int, Any, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def calm() -> Iterator[Network]:
+    with Network(faults=False) as running:
+        yield running
+
+
+def get(url: str, **headers: str) -> Answer:
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            body = answer.read()
+            is_json = "json" in answer.headers["Content-Type"]
+            return answer.status, json.loads(body) if is_json else body, dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code, None, dict(error.headers)
+
+
+def statuses_by_link(url: str | None) -> Iterator[Any]:
+    while url:
+        _, page, headers = get(url)
+        yield from page
+        following = re.search(r'<([^>]+)>; rel="next"', headers.get("Link", ""))
+        url = following[1] if following else None
+
+
+def statuses_by_id(url: str) -> Iterator[Any]:
+    last = ""
+    while True:
+        _, page, headers = get(f"{url}{last}")
+        assert "Link" not in headers
+        if not page:
+            return
+        yield from page
+        last = f"&max_id={page[-1]['id']}"
+
+
+def entries(url: str, field: str) -> Iterator[Any]:
+    cursor = ""
+    while True:
+        _, page, _ = get(f"{url}{cursor}")
+        yield from page[field]
+        if "cursor" not in page:
+            return
+        cursor = f"&cursor={page['cursor']}"
+
+
+def test_the_sample_holds_several_hundred_posts_in_four_languages() -> None:
+    posts = embedded_posts()
+    assert len(posts) > 300
+    assert len({post.id for post in posts}) == len(posts)
+    assert {post.lang for post in posts} == {"en", "zh", "es", "ar"}
+    known = embedded_people()
+    assert {post.account for post in posts} <= known.keys()
+    assert all(known[post.account].platform == post.platform for post in posts)
+    ids = {post.id: post for post in posts}
+    for post in posts:
+        for other in (post.reply_to, post.quote_of, post.repost_of):
+            assert other is None or ids[other].platform == post.platform
+
+
+def test_both_mastodon_servers_give_every_post_once_newest_first_under_the_same_uri(calm: Network) -> None:
+    linked = list(statuses_by_link(f"{calm.hosts['hearth']}/api/v1/timelines/public?limit=40"))
+    by_id = list(statuses_by_id(f"{calm.hosts['lantern']}/api/v1/timelines/public?limit=40"))
+    uris = [status["uri"] for status in linked]
+    assert len(set(uris)) == len(uris) == len(calm.timeline("mastodon"))
+    assert uris == [status["uri"] for status in by_id]
+    times = [status["created_at"] for status in linked]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_mention_has_the_markup_of_the_platform(calm: Network) -> None:
+    page = list(statuses_by_link(f"{calm.hosts['hearth']}/api/v1/timelines/public?limit=40"))
+    mentioning = [status for status in page if status["mentions"]]
+    assert mentioning
+    assert all('<span class="h-card"><a href="' in status["content"] for status in mentioning)
+
+
+def test_an_account_is_found_by_name_and_its_statuses_are_its_own(calm: Network) -> None:
+    handle = embedded_people()["tilda"].handle
+    _, account, _ = get(f"{calm.hosts['hearth']}/api/v1/accounts/lookup?acct={handle}")
+    found = list(statuses_by_link(f"{calm.hosts['hearth']}/api/v1/accounts/{account['id']}/statuses?limit=40"))
+    assert len(found) == sum(post.account == "tilda" for post in calm.timeline("mastodon"))
+    assert get(f"{calm.hosts['hearth']}/api/v1/accounts/lookup?acct=nobody")[0] == 404
+
+
+def test_a_repository_and_its_author_feed_hold_the_same_posts(calm: Network) -> None:
+    handle = embedded_people()["yun"].handle
+    _, resolved, _ = get(f"{calm.hosts['pds']}/xrpc/com.atproto.identity.resolveHandle?handle={handle}")
+    records = f"{calm.hosts['pds']}/xrpc/com.atproto.repo.listRecords?collection=app.bsky.feed.post&limit=100&repo="
+    feed = f"{calm.hosts['view']}/xrpc/app.bsky.feed.getAuthorFeed?limit=100&actor={handle}"
+    listed = {record["uri"] for record in entries(records + quote(resolved["did"]), "records")}
+    shown = {item["post"]["uri"] for item in entries(feed, "feed")}
+    assert listed == shown
+    assert len(listed) == sum(post.account == "yun" for post in calm.timeline("bluesky"))
+
+
+def test_facets_count_bytes_of_the_text(calm: Network) -> None:
+    for key in ("quill", "dune", "yun"):
+        repo = f"{calm.hosts['pds']}/xrpc/com.atproto.repo.listRecords?repo={embedded_people()[key].handle}"
+        for record in entries(repo, "records"):
+            text = record["value"]["text"].encode()
+            for facet in record["value"]["facets"]:
+                shown = text[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode()
+                (feature,) = facet["features"]
+                assert shown[0] == {"mention": "@", "tag": "#"}.get(feature["$type"].partition("#")[2], shown[0])
+
+
+def test_each_feed_is_read_once_and_then_not_modified(calm: Network) -> None:
+    found = 0
+    for name in ("news.rss", "news.atom", "news.json"):
+        status, body, headers = get(f"{calm.hosts['press']}/{name}")
+        assert status == 200
+        found += len(body["items"] if isinstance(body, dict) else feedparser.parse(body).entries)
+        assert get(f"{calm.hosts['press']}/{name}", If_None_Match=headers["ETag"])[0] == 304
+    assert found == len(calm.timeline("feed"))
+
+
+def test_a_fault_meets_the_first_try_of_an_address_only_and_broken_records_stand_in_pages() -> None:
+    with Network() as network:
+        base = f"{network.hosts['hearth']}/api/v1/timelines/public?limit="
+        tries = [[get(base + str(limit))[0] for _ in range(2)] for limit in range(10, 40)]
+        assert {first for first, _ in tries} == {200, 429, 503}
+        assert {second for _, second in tries} == {200}
+        _, page, _ = get(f"{base}40")
+    broken = [each for each in page if not isinstance(each, dict) or "uri" not in each or each["created_at"] is None]
+    assert len(broken) == 3
+    assert sum(isinstance(each, dict) and not isinstance(each["content"], str) for each in page) == 1
+
+
+def test_made_up_posts_are_paged_without_holding_them() -> None:
+    with Network(synthetic_posts(205), faults=False) as network:
+        found = [status["content"] for status in statuses_by_link(
+            f"{network.hosts['hearth']}/api/v1/timelines/public?limit=40"
+        )]
+    assert len(found) == len(set(found)) == 205
