@@ -6,6 +6,7 @@ What cannot be fetched is a `SourceGapError` with a reason in one line that name
 import asyncio
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from scrapy.exceptions import (
 from scrapy.http import Response
 
 from crawlers.politeness import retry_after, wait_for_reset
-from crawlers.safety import PRIVATE, is_public, literal_is_private
+from crawlers.safety import PRIVATE, PublicResolver, is_public, literal_is_private
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Traffic
 from crawlers.source import Source
@@ -56,8 +57,19 @@ class Answer:
             raise SourceGapError(f"HTTP {self.status} with a body that is not JSON ({kind})") from None
 
 
+@dataclass
+class Host:
+    """What the sources of a host share: when it takes the next request, on the monotonic clock in seconds."""
+
+    ready_at: float = 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Asks for no request within the next seconds."""
+        self.ready_at = max(self.ready_at, time.monotonic() + seconds)
+
+
 class Fetcher:
-    """Reads for one source; the host's waiting time outlives it in `ready_at`."""
+    """Reads for one source; the host's waiting time outlives it in `host`."""
 
     def __init__(
         self,
@@ -65,7 +77,9 @@ class Fetcher:
         settings: CrawlSettings,
         download: Callable[[Request], Awaitable[Response]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        host: Host | None = None,
     ) -> None:
+        self.host = host or Host()
         self.source = source
         self.settings = settings
         self.traffic = Traffic()
@@ -94,7 +108,7 @@ class Fetcher:
                 redirects += 1
                 request = self._redirected(request, response, redirects)
             if response is not None and response.status not in _TRANSIENT:
-                return await self._answer(response)
+                return self._answer(response)
             wait = self._wait(attempt, response)
             if attempt == self.settings.retries:
                 break
@@ -106,11 +120,13 @@ class Fetcher:
     async def _once(self, request: Request) -> tuple[Response | None, str]:
         if literal_is_private(request.url) and not self.source.allow_private:
             raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+        if (left := self.host.ready_at - time.monotonic()) > 0:
+            await self._pause(left)
         self.traffic.requests += 1
         try:
             response = await self._download(request.replace(dont_filter=True))
-        except CannotResolveHostError as error:
-            if PRIVATE in _chain(error):
+        except CannotResolveHostError:
+            if urlsplit(request.url).hostname in PublicResolver.refused:
                 raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
             return None, "the host's name cannot be resolved"
         except DownloadConnectionRefusedError:
@@ -131,13 +147,13 @@ class Fetcher:
         self.traffic.bytes += len(response.body)
         return response, ""
 
-    async def _answer(self, response: Response) -> Answer:
+    def _answer(self, response: Response) -> Answer:
         headers = _headers(response)
         now = datetime.now(UTC)
         wait = wait_for_reset(headers, now)
         if wait:
             self.traffic.rate_limited += 1
-            await self._pause(wait)
+            self.host.hold(wait)  # the next request waits: this answer is good
         return Answer(response.status, headers, response.body, now)
 
     def _redirected(self, request: Request, response: Response, redirects: int) -> Request:
@@ -166,11 +182,13 @@ class Fetcher:
 
     async def _pause(self, seconds: float) -> None:
         if seconds > self.settings.max_wait_seconds:
+            self.host.hold(seconds)
             raise SourceGapError(
                 f"the server asks to wait {seconds:.0f} s, more than the {self.settings.max_wait_seconds:.0f} s allowed"
             )
         self.traffic.waited_seconds += seconds
         await self._sleep(seconds)
+        self.host.ready_at = 0.0
 
 
 def _headers(response: Response) -> dict[str, str]:

@@ -118,9 +118,19 @@ def identity_row(post: Post, source: Source, names: Pseudonyms, keep_raw: bool) 
         "author_url": author and author.url,
         "media_urls": None if post.media is None else [item.url for item in post.media if item.url],
         "source": source.canonical,
-        "raw": json.dumps(post.raw, ensure_ascii=False, sort_keys=True) if keep_raw and post.raw is not None else None,
+        "raw": _json(post.raw) if keep_raw and post.raw is not None else None,
         "fetched_at": post.fetched_at,
     }
+
+
+def _json(raw: dict[str, Any]) -> str:
+    """JSON as text where UTF-8 can hold it, with escapes where a string holds half a character."""
+    told = json.dumps(raw, ensure_ascii=False, sort_keys=True)
+    try:
+        told.encode()
+    except UnicodeEncodeError:
+        return json.dumps(raw, sort_keys=True)
+    return told
 
 
 def account_row(post: Post, names: Pseudonyms) -> dict[str, Any] | None:

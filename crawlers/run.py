@@ -4,8 +4,11 @@ Every source that is not complete ends in exactly one `Sink.finish`: complete, o
 of a sink is nobody's gap: it stops the crawl and comes back to the caller. Once per process, as Scrapy's reactor is.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +16,7 @@ from urllib.parse import urlsplit
 import scrapy
 from scrapy.crawler import AsyncCrawlerProcess
 
-from crawlers.fetching import Fetcher, SourceGapError
+from crawlers.fetching import Fetcher, Host, SourceGapError
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Gap, OpenSink, Page, Sink
 from crawlers.source import Source, Window
@@ -48,6 +51,19 @@ class _Crawl:
     open_sink: OpenSink
     on_progress: OnProgress | None
     failure: BaseException | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def fail(self, failure: BaseException) -> None:
+        """Ends the crawl of all hosts, those that wait too; the first failure is the one that counts."""
+        self.failure = self.failure or failure
+        self.stop.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, but no longer than the crawl goes on. Errors: SourceGapError when it ended meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stop.wait(), seconds)
+        if self.stop.is_set():
+            raise SourceGapError("the crawl was stopped")
 
 
 class HostSpider(scrapy.Spider):
@@ -60,6 +76,7 @@ class HostSpider(scrapy.Spider):
         super().__init__(**arguments)
         self._crawl = crawl
         self._sources = sources
+        self._host = Host()
 
     async def start(self) -> AsyncIterator[Any]:
         """Scrapy's entry: all reading happens here, and nothing is yielded, as pages go to sinks."""
@@ -69,7 +86,7 @@ class HostSpider(scrapy.Spider):
             try:
                 await self._read(source)
             except Exception as error:
-                self._crawl.failure = error
+                self._crawl.fail(error)
         if False:
             yield
 
@@ -82,7 +99,7 @@ class HostSpider(scrapy.Spider):
         engine = self.crawler.engine
         if engine is None:
             raise RuntimeError("Scrapy has no engine for this spider")
-        fetcher = Fetcher(source, shared.settings, engine.download_async)
+        fetcher = Fetcher(source, shared.settings, engine.download_async, shared.sleep, self._host)
         pages = SPIDERS[source.platform](
             Reading(source, shared.window, fetcher, shared.settings, position, sink)
         )
@@ -102,15 +119,15 @@ class _Told:
         self._source = source
         self._on_progress = on_progress
         self._pages = self._posts = self._rejects = 0
-        self._oldest: datetime | None = None
+        self._reached: datetime | None = None
 
     def page(self, page: Page) -> None:
         """Counts one page."""
         self._pages += 1
         self._posts += len(page.posts)
         self._rejects += len(page.rejects)
-        times = [post.created_at for post in page.posts if post.created_at is not None]
-        self._oldest = min([*times, *([] if self._oldest is None else [self._oldest])], default=None)
+        times = [moment for post in page.posts if (moment := post.server_time or post.created_at) is not None]
+        self._reached = max(times, default=self._reached)
         self.say("open")
 
     def say(self, state: str) -> None:
@@ -119,9 +136,11 @@ class _Told:
             self._on_progress(Progress(self._source, self._pages, self._posts, self._rejects, state))
 
     def reached(self, window: Window) -> datetime:
-        """Where reading ended: timelines are read from the newest, so what is missing lies before it."""
-        oldest = self._oldest or window.until
-        return oldest if window.since < oldest <= window.until else window.until
+        """What is surely missing lies before this: a timeline is read from the newest, so before the newest post of
+        its last page. The records of a repository and the entries of a feed have no such order."""
+        if self._source.kind in ("records", "feed") or self._reached is None:
+            return window.until
+        return self._reached if window.since < self._reached <= window.until else window.until
 
 
 async def _pump(
@@ -158,7 +177,11 @@ def crawl(
         hosts.setdefault(source.authority, []).append(source)
     allowed = sorted({urlsplit(source.url).hostname or "" for source in sources if source.allow_private})
     shared = _Crawl(window, settings, open_sink, on_progress)
-    process = AsyncCrawlerProcess(settings.scrapy(allowed), install_root_handler=False)
+    process = AsyncCrawlerProcess(settings.scrapy(allowed))
+    # Scrapy's own lines name requests, and so accounts: none of them reaches whatever listens at the root.
+    for name in ("scrapy", "twisted"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        logging.getLogger(name).propagate = False
     for host in hosts.values():
         process.crawl(HostSpider, crawl=shared, sources=host)
     if hosts:

@@ -4,7 +4,7 @@ The check sits in the resolver, whose answer is what is connected to: a name can
 """
 
 import ipaddress
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from scrapy.resolver import CachingThreadedResolver
@@ -44,6 +44,8 @@ class PublicResolver(CachingThreadedResolver):  # type: ignore[misc,unused-ignor
     """Resolves names as Scrapy does, but fails for a name that leads to an address that is not public."""
 
     allowed: frozenset[str] = frozenset()
+    refused: ClassVar[set[str]] = set()
+    """Names that led to such an address; Twisted tells whoever asked only that nothing was found."""
 
     @classmethod
     def from_crawler(cls, crawler: Any, reactor: Any) -> Any:
@@ -56,11 +58,11 @@ class PublicResolver(CachingThreadedResolver):  # type: ignore[misc,unused-ignor
         """See `twisted.internet.interfaces.IResolverSimple`."""
         found = super().getHostByName(name, timeout)
         if name not in self.allowed:
-            found.addCallback(_public_only)
+            found.addCallback(self._public_only, name)
         return found
 
-
-def _public_only(address: str) -> str:
-    if not is_public(address):
-        raise DNSLookupError(PRIVATE)
-    return address
+    def _public_only(self, address: str, name: str) -> str:
+        if not is_public(address):
+            self.refused.add(name)
+            raise DNSLookupError(PRIVATE)
+        return address

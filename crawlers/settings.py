@@ -55,5 +55,6 @@ class CrawlSettings:
             "DNS_RESOLVER": "crawlers.safety.PublicResolver",
             "TWISTED_DNS_RESOLVER": "crawlers.safety.PublicResolver",
             "LOG_ENABLED": False,  # request lines would carry handles
+            "LOG_INSTALL_ROOT_HANDLER": False,
             ALLOWED_HOSTS: allowed_hosts,
         }

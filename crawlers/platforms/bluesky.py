@@ -17,7 +17,7 @@ from crawlers.platforms.fields import (
     time,
 )
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
-from crawlers.text import MENTION, clean, mask, names_account, read_plain
+from crawlers.text import MARK, links_in, mask, names_account, read_plain, shows_address, tidy
 
 PARSER_VERSION = 1
 PLATFORM = "bluesky"
@@ -79,8 +79,11 @@ def parse_record(payload: object, did: str, host: str, fetched_at: datetime) -> 
     Errors: ParseError.
     """
     item = record(payload, "record")
+    uri = needed_text(item, "uri")
+    if not uri.startswith(f"at://{did}/"):
+        raise ParseError("uri", "not of this repository")
     return _post(
-        uri=needed_text(item, "uri"),
+        uri=uri,
         value=record(item.get("value"), "value"),
         account=Account(did),
         host=host,
@@ -134,7 +137,7 @@ def _post(
         quote_of=quoted,
         hashtags=list(dict.fromkeys(tag.casefold() for tag in tags)),
         mention_count=mentions,
-        links=[link for link in dict.fromkeys([*links, *read_plain(body).links]) if not names_account(link)],
+        links=[link for link in dict.fromkeys([*links, *links_in(body)]) if not names_account(link)],
         media=list(_media(embeds)),
         likes=counts[0],
         reposts=counts[1],
@@ -173,20 +176,24 @@ def _features(value: Record) -> Iterator[tuple[str, int, int, str]]:
 
 def _body(value: Record, facets: list[tuple[str, int, int, str]]) -> tuple[str, int]:
     """The text with mentions replaced and shortened links written out; facets count bytes of UTF-8."""
-    source = (text(value, "text") or "").encode("utf-8", "replace")
+    # A zero byte could pass for a mark; another control character, which is dropped later, keeps the offsets.
+    source = (text(value, "text") or "").replace(MARK, "\x01").encode("utf-8", "replace")
     mentions = 0
     for kind, start, end, target in sorted(facets, key=lambda facet: -facet[1]):
         if not start < end <= len(source):
             continue
         if kind == "mention":
-            source = source[:start] + MENTION.encode() + source[end:]
+            source = source[:start] + MARK.encode() + source[end:]
             mentions += 1
         elif kind == "link":
             shown = source[start:end].decode("utf-8", "replace")
-            bare = shown.rstrip("….")
-            whole = target if bare in target else f"{shown} ({target})"
+            if names_account(target):
+                mentions, whole = mentions + 1, MARK if shows_address(shown, target) else f"{shown} ({MARK})"
+            else:
+                whole = target if shows_address(shown, target) else f"{shown} ({target})"
             source = source[:start] + whole.encode() + source[end:]
-    masked, count_masked = mask(clean(source.decode("utf-8", "replace")))
+    pieces = source.decode("utf-8", "replace").split(MARK)
+    masked, count_masked = mask(MARK.join(tidy(piece) for piece in pieces).strip())
     return masked, mentions + count_masked
 
 

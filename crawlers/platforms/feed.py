@@ -13,12 +13,21 @@ import feedparser
 from crawlers.platforms.fields import Record, record, records, text, texts, time
 from crawlers.post import Account, Media, ParseError, Post, PostId
 from crawlers.sink import Reject
-from crawlers.text import Reading, mask, names_account, read_html, read_plain
+from crawlers.text import Reading, clean, mask, names_account, read_html, read_plain, well_formed
 
 PARSER_VERSION = 1
 PLATFORM = "feed"
 
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)\b(?:[^<>\[]|\[[^\]]*\])*>", re.IGNORECASE)
+
+
+_REFERENCE = re.compile(rb"&#(?:x([0-9a-f]{1,8})|([0-9]{1,10}));", re.IGNORECASE)
+
+
+def _whole_character(reference: re.Match[bytes]) -> bytes:
+    """A numeric reference, or U+FFFD's where it names half a character or none: feedparser fails on those."""
+    number = int(reference[1], 16) if reference[1] else int(reference[2])
+    return b"&#xFFFD;" if 0xD800 <= number <= 0xDFFF or number > 0x10FFFF else reference[0]
 
 
 class NotAFeedError(ValueError):
@@ -31,9 +40,12 @@ def parse_feed(body: bytes, content_type: str, url: str, fetched_at: datetime) -
         return _json_feed(body, url, fetched_at)
     # Entities declared in the document are never resolved: no lookup of files, no expansion without end.
     plain = _DECLARATION.sub(b"", body)
-    parsed = feedparser.parse(
-        BytesIO(plain), response_headers={"content-type": content_type, "content-location": url}, sanitize_html=False
-    )
+    plain = _REFERENCE.sub(_whole_character, plain)
+    headers = {"content-type": content_type, "content-location": url}
+    try:
+        parsed = feedparser.parse(BytesIO(plain), response_headers=headers, sanitize_html=False)
+    except Exception as error:  # what feedparser does not foresee, by its class only: messages may hold the document
+        raise NotAFeedError(f"this feed cannot be parsed ({type(error).__name__})") from None
     if not parsed.version:
         raise NotAFeedError("this is neither RSS, Atom nor JSON Feed")
     feed_lang = parsed.feed.get("language") or None
@@ -96,7 +108,7 @@ def _json_feed(body: bytes, url: str, fetched_at: datetime) -> tuple[list[Post],
     items = document.get("items")
     if not isinstance(items, list):
         raise NotAFeedError("this JSON Feed has no list of items")
-    lang = document.get("language") if isinstance(document.get("language"), str) else None
+    lang = well_formed(document["language"]) if isinstance(document.get("language"), str) else None
     return _collect([lambda item=item: _json_item(item, document, lang, url, fetched_at) for item in items])
 
 
@@ -105,6 +117,8 @@ def _json_item(item: object, document: Record, lang: str | None, url: str, fetch
     native = entry.get("id")
     if isinstance(native, int | float) and not isinstance(native, bool):
         native = str(native)
+    elif isinstance(native, str):
+        native = well_formed(native)
     link = _address(text(entry, "url") or text(entry, "external_url"), url)
     if not isinstance(native, str) or not native:
         native = link
@@ -169,7 +183,7 @@ def _article(
         title=title,
         text=reading.text or None,
         lang=lang,
-        hashtags=None if tags is None else [mask(tag)[0].casefold() for tag in tags],
+        hashtags=None if tags is None else [mask(clean(tag))[0].casefold() for tag in tags],
         mention_count=reading.mentions,
         links=list(dict.fromkeys(links)),
         media=media,

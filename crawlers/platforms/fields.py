@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crawlers.post import ParseError
+from crawlers.text import well_formed
 
 Record = dict[str, Any]
 
@@ -33,8 +34,10 @@ def records(parent: Record, key: str, place: str = "") -> list[Record] | None:
 def text(parent: Record, key: str, place: str = "") -> str | None:
     """A string or nothing."""
     value = parent.get(key)
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return well_formed(value)
     raise ParseError(f"{place}{key}", f"expected a string, found {_kind(value)}")
 
 
@@ -53,15 +56,15 @@ def texts(parent: Record, key: str, place: str = "") -> list[str] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ParseError(f"{place}{key}", f"expected a list of strings, found {_kind(value)}")
-    return list(value)
+    return [well_formed(item) for item in value]
 
 
 def count(parent: Record, key: str, place: str = "") -> int | None:
-    """A whole number that is not negative, or nothing."""
+    """A whole number that is not negative and fits into 64 bits, or nothing."""
     value = parent.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         raise ParseError(f"{place}{key}", f"expected a count, found {_kind(value)}")
     return value
 

@@ -1,6 +1,7 @@
 """Bluesky over XRPC (docs.bsky.app): author feeds and search from an AppView, records from a PDS, paged by cursor."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from crawlers.fetching import Answer, Fetcher, SourceGapError
@@ -51,33 +52,41 @@ async def _records(reading: Reading) -> AsyncIterator[Page]:
 
 async def _search(reading: Reading) -> AsyncIterator[Page]:
     headers = {"Authorization": f"Bearer {await _session(reading)}"}
-    window = reading.window
     query = {"q": str(reading.source.value), "limit": str(LIMIT), "sort": "latest"}
-    query |= {"since": window.since.isoformat().replace("+00:00", "Z")}
-    host = reading.source.authority
+    query |= {"since": _iso(reading.window.since)}
     number, state = reading.start.page, reading.start.cursor
-    # The cursor kept is `<until> <hits before> <the server's own>`: a search is taken up again within its depth.
-    until, hits, cursor = (state or f"{window.until.isoformat().replace('+00:00', 'Z')} 0 ").split(" ", 2)
+    seen = {state}
     while True:
+        # The cursor kept is `<until> <hits before> <the server's own>`: a search is taken up again within its depth.
+        until, hits, cursor = (state or f"{_iso(reading.window.until)} 0 ").split(" ", 2)
         asked = {**query, "until": until, **({"cursor": cursor} if cursor else {})}
         answer = await reading.fetcher.get("/xrpc/app.bsky.feed.searchPosts", asked, headers)
         items, following = _items(answer, "posts")
-        parsed = parse_records(items, lambda item: parse_view(item, host, answer.fetched_at), window, earliest)  # noqa: B023
+        parsed = parse_records(
+            items,
+            lambda item: parse_view(item, reading.source.authority, answer.fetched_at),  # noqa: B023 - used at once
+            reading.window,
+            earliest,
+        )
         count = int(hits) + len(items)
-        oldest = min((moment for post in parsed.kept if (moment := post.server_time)), default=None)
-        if following is not None and following != cursor:
-            after: str | None = f"{until} {count} {following}"
-        elif count >= _SEARCH_DEPTH and oldest is not None and (
-            before := oldest.isoformat().replace("+00:00", "Z")
-        ) < until:
-            after = f"{before} 0 "
-        else:
-            after = None
-        yield Page(number, state, after, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
-        if after is None:
+        state_before, state = state, None
+        if following is not None:
+            state = f"{until} {count} {following}"
+        elif count >= _SEARCH_DEPTH:
+            # Not inclusive: a post of the same millisecond may be among those not shown.
+            oldest = parsed.oldest and parsed.oldest + timedelta(milliseconds=1)
+            state = f"{until if oldest is None else _iso(oldest)} 0 "
+        yield Page(number, state_before, state, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
+        if state is None:
             return
-        number, state = number + 1, after
-        until, hits, cursor = after.split(" ", 2)
+        if (mark := state if following is None else following) in seen:
+            raise SourceGapError("the server gives the same cursor again: its paging goes in circles")
+        seen.add(mark)
+        number += 1
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def _walk(

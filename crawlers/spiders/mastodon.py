@@ -42,8 +42,10 @@ def next_max_id(answer: Answer, statuses: list[object]) -> str | None:
     link = answer.headers.get("link")
     if link is not None:
         found = _NEXT.search(link)
-        ids = parse_qs(urlsplit(found[1]).query).get("max_id") if found else None
-        return ids[0] if ids else None
+        if found is None:
+            return None
+        if ids := parse_qs(urlsplit(found[1]).query).get("max_id"):
+            return ids[0]
     ids = [item["id"] for item in statuses if isinstance(item, dict) and isinstance(item.get("id"), str)]
     return ids[-1] if ids else None
 

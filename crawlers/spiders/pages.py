@@ -56,11 +56,13 @@ def earliest(post: Post) -> datetime | None:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A page's records, parsed. `oldest` and `newest` are the clock's times of all its posts, None without a post."""
+    """A page's records, parsed. `oldest` and `newest` are the clock's times of all its posts, also of those outside
+    the window; None without a post."""
 
     kept: list[Post]
     rejects: list[Reject]
     outside: int
+    oldest: datetime | None
     newest: datetime | None
 
 
@@ -94,7 +96,7 @@ def parse_records(
             kept.append(post)
         else:
             outside += 1
-    return Parsed(kept, rejects, outside, max(times, default=None))
+    return Parsed(kept, rejects, outside, min(times, default=None), max(times, default=None))
 
 
 def is_past(parsed: Parsed, reading: Reading) -> bool:
