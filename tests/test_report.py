@@ -2,6 +2,7 @@ import math
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,50 +16,131 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from crawlers.post import Post
 from pipelines.errors import ArchiveError
 from pipelines.report.build import build_report, visible, web_link
-from pipelines.report.figures import compute, wilson
+from pipelines.report.figures import Share, compute, wilson
 from tests.sweeps import NOON, SOURCES, page, post, sealed_sweep
 
 NASTY = "<script>alert('x')</script> \"quotes\" \u202eright to left\u202c bell\x07 and <img src=https://x.example/p.png>"
 
 
-def archive(root: Path, count: int = 12) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A sealed sweep of numbered posts, and a run whose scores are their numbers in twentieths."""
-    posts = [post(n, text=f"{NASTY} {n}", created_at=NOON + timedelta(hours=n % 3)) for n in range(count)]
+def twentieths(text: str) -> float | None:
+    """A score: the number that ends the text, in twentieths, in the middle of its bar."""
+    return (int(text.rpartition(" ")[2]) + 0.5) / 20
+
+
+def archive(
+    root: Path,
+    posts: list[Post] | None = None,
+    score: Callable[[str], float | None] = twentieths,
+    name: str = "rumor",
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A sealed sweep of numbered posts, and a run of one label over it."""
+    if posts is None:
+        posts = [post(n, text=f"{NASTY} {n}", created_at=NOON + timedelta(hours=n % 3)) for n in range(12)]
+    count = len(posts)
     sweep = sealed_sweep(root, {SOURCES[0]: [page(0, posts, last=True, rejects=2)]})
-    parts = []
+    parts, scored = [], 0
     for part in sweep["parts"]["posts"]:
         read = pq.ParquetFile(root / part["path"]).read(["uid", "text"]).to_pylist()
         rows = []
         for row in read:
-            score = int(row["text"].rpartition(" ")[2]) / 20
-            flags = ["rumor"] if score >= 0.5 else []
-            rows.append({"uid": row["uid"], "lang": "en", "windows": 1, "rumor": score, "flags": flags})
+            value = score(row["text"])
+            flags = [name] if value is not None and value >= 0.5 else []
+            rows.append({"uid": row["uid"], "lang": "en", "windows": 1, name: value, "flags": flags})
+            scored += value is not None
         path = root / f"scores/run=r1/{part['path'].removeprefix('posts/')}"
         path.parent.mkdir(parents=True)
-        fields = [("uid", pa.string()), ("lang", pa.string()), ("windows", pa.int32()), ("rumor", pa.float32())]
+        fields = [("uid", pa.string()), ("lang", pa.string()), ("windows", pa.int32()), (name, pa.float32())]
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema([*fields, ("flags", pa.list_(pa.string()))])), path)
         parts.append({"path": path.relative_to(root).as_posix()})
-    model = {"name": "default", "digest": "d", "languages": ["en"]}
-    model |= {"labels": [{"name": "rumor", "definition": "what it means", "threshold": 0.5}]}  # type: ignore[dict-item]
+    model = {"name": "default", "digest": "d", "files": {"heads.json": "f"}, "languages": ["en"]}
+    model |= {"labels": [{"name": name, "definition": "what it means", "threshold": 0.5}]}  # type: ignore[dict-item]
     run = {"run": "r1", "finished_at": "2026-01-03T00:00:00Z", "model": model, "engine": "e", "device": "cpu"}
     run |= {"dtype": "float32", "exactness": "exact", "digest": "x", "parts": parts}
-    run |= {"counts": {"posts": count, "scored": count, "empty": 0, "unsupported": 0}}
+    run |= {"counts": {"posts": count, "scored": scored, "empty": 0, "unsupported": count - scored}}
     return sweep, run
 
 
 def test_the_figures_are_those_of_a_count_by_hand(tmp_path: Path) -> None:
     sweep, run = archive(tmp_path)
-    (label,) = compute(tmp_path, sweep, run, False, 6).labels
-    assert (label.scored, label.flagged, label.authors) == (12, 2, 2)
-    assert label.expected == pytest.approx(0.5 + 0.55)
-    assert label.spread == pytest.approx(1.96 * math.sqrt(0.25 + 0.55 * 0.45), rel=1e-3)
-    assert sum(label.histogram) == 12
-    assert label.platforms == [("mastodon", 12, 2, 2)]
     figures = compute(tmp_path, sweep, run, False, 6)
-    assert [count for _, _, count in figures.hours] == [4, 4, 4]
+    (label,) = figures.labels
+    assert label.total == Share("rumor", scored=12, flagged=2, authors=2)
+    assert label.total.value == pytest.approx(2 / 12)
+    assert label.expected == pytest.approx(0.525 + 0.575)
+    assert label.spread == pytest.approx(1.96 * math.sqrt(0.525 * 0.475 + 0.575 * 0.425), rel=1e-3)
+    assert label.histogram == [1] * 12 + [0] * 8
+    assert label.platforms == [Share("mastodon", 12, 2, 2)]
+    assert label.days == [Share("2026-01-01", 12, 2, 2)]
+    assert figures.hours == [(f"2026-01-01T{hour}:00Z", "mastodon", 4) for hour in (12, 13, 14)]
+    assert figures.platforms == [("mastodon", 12)]
+    assert figures.languages == [("mastodon", "not given", 12)]
+    assert figures.detected == [("en", 12)]
+    assert figures.undated == 0
     assert figures.rejects == [(sweep["sources"][0]["source"], "not a string", "content", 2)]
+
+
+def test_examples_are_the_highest_flagged_then_those_by_the_threshold(tmp_path: Path) -> None:
+    sweep, run = archive(tmp_path)
+    examples = compute(tmp_path, sweep, run, False, 6).labels[0].examples
+    assert [int((each.scores["rumor"] or 0) * 20) for each in examples] == [11, 10, 9, 8, 7]
+    assert [each.why for each in examples] == ["highest"] * 2 + ["near the threshold"] * 3
+    assert examples == compute(tmp_path, sweep, run, False, 6).labels[0].examples
+
+
+def test_no_text_is_shown_twice_and_no_author_more_than_twice(tmp_path: Path) -> None:
+    same = [post(n, text="said by many") for n in range(3)]
+    busy = [post(7 * n, text=f"said by one, {n}") for n in range(10, 16)]
+    sweep, run = archive(tmp_path, posts=[*same, *busy], score=lambda _: 0.75)
+    examples = compute(tmp_path, sweep, run, False, 9).labels[0].examples
+    assert len([each for each in examples if each.texts == ("said by many",)]) == 1
+    # The author of number 0 is the one of all multiples of 7.
+    assert len([each for each in examples if each.texts[0].startswith("said by one")]) in (1, 2)
+    uids = [each.uid for each in examples if each.why == "highest"]
+    assert uids == sorted(uids)
+
+
+def test_unscored_and_undated_posts_are_counted_and_not_drawn(tmp_path: Path) -> None:
+    posts = [post(n, created_at=None) for n in range(4)]
+    sweep, run = archive(tmp_path, posts=posts, score=lambda _: None)
+    figures = compute(tmp_path, sweep, run, False, 6)
+    assert (figures.undated, figures.hours, figures.labels[0].examples) == (4, [], [])
+    assert figures.labels[0].total == Share("rumor", 0, 0, 0)
+    text = build_report(tmp_path, sweep, run, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "0 of 4 posts were scored" in text
+    assert "No post was scored" in text
+    assert "No post gives its time" in text
+
+
+def test_a_label_may_have_any_name(tmp_path: Path) -> None:
+    name = "it's \"odd\" <b>$x$</b>"
+    sweep, run = archive(tmp_path, name=name)
+    assert compute(tmp_path, sweep, run, False, 6).labels[0].total.flagged == 2
+    assert "<b>$x$" not in build_report(tmp_path, sweep, run, tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    sweep, run = archive(tmp_path)
+    (tmp_path / run["parts"][0]["path"]).unlink()
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        build_report(tmp_path, sweep, run, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("hits", "total", "low", "high"), [(0, 10, 0, 0.27753), (1, 10, 0.01788, 0.40415)])
+def test_the_interval_of_few_posts_is_that_of_the_formula(hits: int, total: int, low: float, high: float) -> None:
+    assert wilson(hits, total) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_gaps_are_shown_with_their_reason(tmp_path: Path) -> None:
+    sweep, _ = archive(tmp_path)
+    gap = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T12:00:00Z", "reason": "asks <b>for</b> a login"}
+    sweep["sources"][0] |= {"state": "gap", "gaps": [gap]}
+    text = build_report(tmp_path, sweep, None, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Gap 2026-01-01T00:00:00Z to 2026-01-01T12:00:00Z" in text
+    assert "asks &lt;b&gt;for" in text
 
 
 @given(st.integers(0, 500), st.integers(1, 500))
@@ -82,6 +164,9 @@ def test_what_strangers_wrote_is_shown_and_does_nothing(tmp_path: Path) -> None:
     assert all(target.startswith(("#", "data:")) for target in loaded)
     linked = build_report(tmp_path, sweep, run, tmp_path / "linked.html", links=True).read_text(encoding="utf-8")
     assert 'rel="noreferrer noopener nofollow"' in linked
+    assert (tmp_path / "linked.html").stat().st_mode & 0o077 == 0
+    again = build_report(tmp_path, sweep, run, tmp_path / "again.html").read_text(encoding="utf-8")
+    assert again == text
 
 
 @given(st.text())

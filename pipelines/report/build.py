@@ -15,23 +15,26 @@ from pipelines.report.figures import compute
 
 _SHORT = 280
 """Characters of an example that are shown before it is opened."""
-_KEPT = {"\n", "\t", "\u200d", "\ufe0f"}
-"""What looks like a control character and belongs into texts: line breaks, and the joiners of emoji."""
+_LONG = 10_000
+"""Characters of an example that are shown at all."""
+_KEPT = {"\n", "\t", "\u200c", "\u200d", "\u0600", "\u0601", "\u0602", "\u0603", "\u0604", "\u0605", "\u06dd"}
+"""What counts as a control character and belongs into texts: line breaks, joiners (of letters and of emoji) and Arabic
+signs that are seen as they are."""
 
 
-def build_report(
+def build_report(  # noqa: PLR0917 - the two manifests, then the options
     archive: Path,
     sweep: dict[str, Any],
     run: dict[str, Any] | None,
     out: Path,
-    *,
     links: bool = False,
-    examples: int = 6,
+    examples: int = 8,
 ) -> Path:
-    """Writes the report of a sweep and a run to `out` and returns it.
+    """Writes the report of a sweep and a run (their manifests) to `out`, whole or not at all, and returns `out`.
 
-    `links` adds the addresses of example posts, which name their authors. Errors: ArchiveError when `out` cannot be
-    written.
+    `links` adds the addresses of example posts, which name their authors: such a report is for its owner's eyes (mode
+    0600). `examples`: highest scores shown for each label. Errors: ArchiveError when a file of the sweep cannot be
+    read or `out` cannot be written.
     """
     figures = compute(archive, sweep, run, links, examples)
     page = _environment().get_template("page.html").render(
@@ -46,6 +49,7 @@ def build_report(
     )
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
+        temporary.touch(mode=0o600 if links else 0o666, exist_ok=False)
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(out)
     except OSError as error:
@@ -69,9 +73,9 @@ def _shown(char: str) -> str:
     return chr(0x2400 + code) if code < 0x20 else f"[U+{code:04X}]"
 
 
-def shortened(text: str) -> str:
-    """The beginning of a text, whole when it is short."""
-    return text if len(text) <= _SHORT else text[:_SHORT].rstrip() + "…"
+def shortened(text: str, length: int = _SHORT) -> str:
+    """The beginning of a text, whole when it is no longer than `length` characters."""
+    return text if len(text) <= length else text[:length].rstrip() + "…"
 
 
 def web_link(url: str | None) -> str | None:
@@ -82,8 +86,12 @@ def web_link(url: str | None) -> str | None:
         return None
 
 
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
 def _plot(drawn: str | None) -> Markup | None:
-    """Drawings hold no stranger's words: numbers, platforms, languages and labels."""
+    """Drawings hold no stranger's words but numbers, platforms, languages and labels, and those escaped."""
     return None if drawn is None else Markup(drawn)  # noqa: S704
 
 
@@ -93,5 +101,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"visible": visible, "shortened": shortened, "web_link": web_link}
-    environment.filters |= {"count": lambda value: f"{value:,}", "percent": lambda value: f"{100 * value:.1f} %"}
+    environment.filters |= {"count": lambda value: f"{value:,}", "percent": _percent}
+    environment.filters |= {"whole": lambda text: shortened(text, _LONG)}
     return environment
