@@ -37,7 +37,7 @@ from pipelines.archive import (
     write_manifest,
 )
 from pipelines.config import SweepConfig
-from pipelines.digests import combine, file_sha256, part_rows, row_digests
+from pipelines.digests import Digest, file_sha256, part_rows
 from pipelines.errors import ArchiveError, Exit
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
@@ -47,6 +47,8 @@ from pipelines.store import Store
 
 CHUNK_ROWS = 1024
 """Posts that are in memory at once; batches are composed within a chunk."""
+
+Row = dict[str, Any]
 
 _META = b"postsweep"
 _READ = ["uid", "title", "warning", "text", "input_digest"]
@@ -156,16 +158,14 @@ def score_part(job: PartJob) -> None:
     store = Store(Path(job.archive), f"run-{job.run}")
     label_names = [label.name for label in model.labels]
     counts = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(label_names, 0)}
-    digests: list[bytes] = []
-    # Identical texts are scored once: what this part has had is kept by the digest of its text.
-    had: dict[bytes, dict[str, Any]] = {}
+    posts = store.path(job.posts_path)
+    repeated = _repeated(posts)
     schema = _schema(label_names)
     with store.writing(job.scores_path) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for table in _chunks(store.path(job.posts_path)):
-                scores = _score(table, model, had, schema, job.token_budget)
+            for table in _chunks(posts):
+                scores = _score(table, model, repeated, schema, job.token_budget)
                 _count(counts, scores, label_names)
-                digests += row_digests(scores)
                 writer.write_table(scores)
                 report({"rows": table.num_rows})
             noted = {"posts_digest": job.posts_digest, "model": job.model.digest, "counts": counts}
@@ -191,23 +191,26 @@ def _chunks(path: Path) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
+def _repeated(path: Path) -> dict[bytes, Row | None]:
+    """The texts that a part holds more than once, by their digests, without scores yet: the only ones worth keeping."""
+    digests = pq.read_table(path, columns=["input_digest"], partitioning=None).column("input_digest")
+    counted = pc.value_counts(digests.drop_null())
+    return dict.fromkeys(counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist())
+
+
 def _score(
-    posts: pa.Table, model: Model, had: dict[bytes, dict[str, Any]], schema: pa.Schema, token_budget: int
+    posts: pa.Table, model: Model, repeated: dict[bytes, Row | None], schema: pa.Schema, token_budget: int
 ) -> pa.Table:
+    """Scores a chunk of posts; texts in `repeated` that have scores take those, the others leave theirs there."""
     digests = posts.column("input_digest").to_pylist()
-    new: dict[bytes | None, int] = {}
-    for row, digest in enumerate(digests):
-        if digest not in had:
-            new.setdefault(digest, row)
     fields = zip(*(posts.column(name).to_pylist() for name in ("title", "warning", "text")), strict=True)
     inputs = [model_input(*each) for each in fields]
-    scored = score_texts(model, [inputs[row] for row in new.values()], token_budget).to_pylist()
-    here = dict(zip(new, scored, strict=True))
-    had.update({digest: result for digest, result in here.items() if digest is not None})
-    rows = [
-        {"uid": uid, **(here[digest] if digest in here else had[digest])}
-        for uid, digest in zip(posts.column("uid").to_pylist(), digests, strict=True)
-    ]
+    unknown = [row for row, digest in enumerate(digests) if repeated.get(digest) is None]
+    scored = score_texts(model, [inputs[row] for row in unknown], token_budget).to_pylist()
+    here = dict(zip(unknown, scored, strict=True))
+    repeated.update({digests[row]: result for row, result in here.items() if digests[row] in repeated})
+    uids = posts.column("uid").to_pylist()
+    rows = [{"uid": uid, **(here.get(row) or repeated[digests[row]] or {})} for row, uid in enumerate(uids)]
     return pa.Table.from_pylist(rows, schema=schema)
 
 
@@ -229,13 +232,15 @@ def _manifest(store: Store, sweep: Manifest, run: str, model: Model, config: Swe
     """The run's manifest, made from the score files alone, so that it comes out the same after a kill."""
     counts: dict[str, Any] = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": {}}
     parts = []
-    digests: list[bytes] = []
+    whole = Digest()
     for part in sweep["parts"]["posts"]:
         name = f"scores/run={run}/{part['path'].removeprefix('posts/')}"
         path = store.path(name)
         noted = orjson.loads(pq.read_metadata(path).metadata[_META])
-        rows = list(part_rows(path))
-        digests += rows
+        digest = Digest()
+        for row in part_rows(path):
+            digest.add(row)
+            whole.add(row)
         for key in ("posts", "scored", "empty", "unsupported"):
             counts[key] += noted["counts"][key]
         for label, count in noted["counts"]["flags"].items():
@@ -246,10 +251,10 @@ def _manifest(store: Store, sweep: Manifest, run: str, model: Model, config: Swe
                 "posts_path": part["path"],
                 "posts_digest": part["digest"],
                 "platform": part["platform"],
-                "rows": len(rows),
+                "rows": digest.rows,
                 "bytes": path.stat().st_size,
                 "sha256": file_sha256(path),
-                "digest": combine(rows),
+                "digest": digest.hex,
             }
         )
     described = model.manifest()
@@ -264,7 +269,7 @@ def _manifest(store: Store, sweep: Manifest, run: str, model: Model, config: Swe
         "token_budget": config.classify.token_budget,
         "counts": counts,
         "parts": parts,
-        "digest": combine(digests),
+        "digest": whole.hex,
         "pseudonym_key": sweep["pseudonym_key"],
         "software": software(),
     }

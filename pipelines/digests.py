@@ -6,7 +6,7 @@ BLAKE2b-256 over its row digests in order; a sweep's runs over all its rows, so 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -45,12 +45,22 @@ def row_digests(table: pa.Table) -> Iterator[bytes]:
             yield hashlib.blake2b(row, digest_size=32).digest()
 
 
-def combine(digests: Iterable[bytes]) -> str:
-    """One digest over many, in order."""
-    whole = hashlib.blake2b(digest_size=32)
-    for digest in digests:
-        whole.update(digest)
-    return whole.hexdigest()
+class Digest:
+    """One digest over many row digests, in order; it holds none of them."""
+
+    def __init__(self) -> None:
+        self._whole = hashlib.blake2b(digest_size=32)
+        self.rows = 0
+
+    def add(self, row: bytes) -> None:
+        """Takes the next row's digest."""
+        self._whole.update(row)
+        self.rows += 1
+
+    @property
+    def hex(self) -> str:
+        """The digest of all rows so far."""
+        return self._whole.hexdigest()
 
 
 def part_rows(path: Path) -> Iterator[bytes]:

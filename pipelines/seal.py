@@ -2,17 +2,20 @@
 
 Two phases, so that a kill at any moment is mended by running it again. First everything is staged beside the shards and
 the finished manifest is laid down there as a draft: from then on the crawl is over. Then each table's folder is moved
-to its place by one rename, the manifest is created, and the shards go. DuckDB joins and sorts out of core.
+to its place by one rename, the manifest is created, and the shards go. Rows are sorted by `sorting.py`, out of core.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import duckdb
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawlers.post import ACCOUNT_SCHEMA, IDENTITY_SCHEMA, POST_SCHEMA, REJECT_SCHEMA
@@ -29,15 +32,14 @@ from pipelines.archive import (
     sweep_manifest_name,
     write_manifest,
 )
-from pipelines.digests import combine, file_sha256, row_digests
+from pipelines.digests import Digest, file_sha256, row_digests
 from pipelines.lease import Lease
 from pipelines.shards import Row, Shard, private_names, shard_metadata, shards_of
+from pipelines.sorting import Follower, firsts, sort_by_hash
 from pipelines.store import PRIVATE_FILE, Store, disk_errors
 
 ROW_GROUP = 8192
 """Rows of a row group: what a reader of a part holds at once."""
-MEMORY_LIMIT = "384MB"
-"""What DuckDB may hold; the rest of a sort goes to the archive's scratch folder."""
 
 _SCHEMAS = {"posts": POST_SCHEMA, "rejects": REJECT_SCHEMA, "identities": IDENTITY_SCHEMA, "accounts": ACCOUNT_SCHEMA}
 
@@ -104,19 +106,14 @@ def _stage(store: Store, settings: SealSettings) -> Manifest:
         store.remove(_staging(table, sweep))
     sources = _sources(store, shards, settings.sources)
     parts: dict[str, list[Row]] = {table: [] for table in TABLES}
-    rows = _Rows(store, sweep, shards)
-    digests: list[bytes] = []
-    try:
-        for platform in sorted({shard.name.split("platform=")[1].split("/")[0] for shard in shards}):
-            rows.gather(platform)
+    whole = Digest()
+    with disk_errors(store.root), TemporaryDirectory(dir=store.scratch(private=True)) as scratch:
+        for platform in sorted({shard.platform for shard in shards}):
+            rows = _Rows(store, sweep, [shard for shard in shards if shard.platform == platform], Path(scratch))
             for table in TABLES:
                 writer = _Parts(store, sweep, table, platform, settings.part_rows)
-                written = writer.write(rows.count(table), rows.read(table))
-                parts[table] += written
-                if table == "posts":
-                    digests += writer.digests
-    finally:
-        rows.close()
+                over = whole if table == "posts" else Digest()
+                parts[table] += writer.write(rows.count(table), rows.read(table), over)
     for table in TABLES:
         if parts[table]:
             store.sync_folder(_staging(table, sweep))
@@ -140,7 +137,7 @@ def _stage(store: Store, settings: SealSettings) -> Manifest:
             "platforms": platforms,
         },
         "parts": parts,
-        "digest": combine(digests),
+        "digest": whole.hex,
         "pseudonym_key": settings.fingerprint,
         "software": software(),
     }
@@ -178,29 +175,30 @@ class _Parts:
         self._schema = _SCHEMAS[table]
         self._table = table
         self._part_rows = part_rows
-        self.digests: list[bytes] = []
 
-    def write(self, count: int, batches: Iterator[pa.Table]) -> list[Row]:
-        """Writes `count` rows; a platform without a post still gets one empty part of posts and identities."""
+    def write(self, count: int, batches: Iterator[pa.Table], whole: Digest) -> list[Row]:
+        """Writes `count` rows and adds them to the digest of the whole; a platform without a post still gets one
+        empty part of posts and identities."""
         if count == 0 and self._table in ("rejects", "accounts"):
             return []
         parts = max(1, -(-count // self._part_rows))
         sizes = [count // parts + (index < count % parts) for index in range(parts)]
         waiting = _Slices(batches, self._schema)
-        return [self._part(index, size, waiting) for index, size in enumerate(sizes)]
+        return [self._part(index, size, waiting, whole) for index, size in enumerate(sizes)]
 
-    def _part(self, index: int, size: int, waiting: "_Slices") -> Row:
+    def _part(self, index: int, size: int, waiting: "_Slices", whole: Digest) -> Row:
         name = f"{self._folder}/part-{index:05d}.parquet"
-        digests: list[bytes] = []
+        digest = Digest()
         private = self._table in PRIVATE_TABLES
         with self._store.writing(name, private=private) as path:
             with pq.ParquetWriter(path, self._schema, compression="zstd") as writer:
                 for table in waiting.take(size):
-                    digests += row_digests(table)
+                    for row in row_digests(table):
+                        digest.add(row)
+                        whole.add(row)
                     writer.write_table(table)
             if private:
                 path.chmod(PRIVATE_FILE)
-        self.digests += digests
         written = self._store.path(name)
         return {
             "path": f"{self._final}/part-{index:05d}.parquet",
@@ -208,7 +206,7 @@ class _Parts:
             "rows": size,
             "bytes": written.stat().st_size,
             "sha256": file_sha256(written),
-            "digest": combine(digests),
+            "digest": digest.hex,
         }
 
 
@@ -231,151 +229,139 @@ class _Slices:
             count -= size
 
 
-_WINNERS = """
-create or replace temp table winners as
-select * from (
-    select uid, filename, file_row_number, row_number() over (
-        partition by uid
-        order by edited_at desc nulls last, filled desc, source, fetched_at desc, filename, file_row_number
-    ) as place
-    from sightings
-) where place = 1
-"""
-
-_SIGHTINGS = """
-create or replace temp table sightings as
-select uid, source, edited_at, fetched_at, input_digest, filename, file_row_number, ({filled}) as filled
-from read_parquet({files}, filename = true, file_row_number = true, hive_partitioning = false)
-"""
-
-_SEEN = """
-create or replace temp table seen as
-select uid, list_sort(list(distinct source)) as seen_by, max(versions) - 1 as version from (
-    select uid, source, count(distinct (edited_at, input_digest)) as versions from sightings group by uid, source
-) group by uid
-"""
-
-_POSTS = """
-select {columns}
-from read_parquet({files}, filename = true, file_row_number = true, hive_partitioning = false) as post
-join winners on winners.filename = post.filename and winners.file_row_number = post.file_row_number
-join seen on seen.uid = post.uid
-left join aliases as reply on reply.alias = post.reply_to
-left join aliases as repost on repost.alias = post.repost_of
-left join aliases as quote on quote.alias = post.quote_of
-order by post.uid
-"""
-
-_IDENTITIES = """
-select {columns} from (
-    select *, row_number() over (partition by uid order by source, fetched_at desc, filename, file_row_number) as place
-    from read_parquet({files}, filename = true, file_row_number = true, hive_partitioning = false)
-) where place = 1 order by uid
-"""
-
-_ACCOUNTS = """
-select {columns} from (
-    select *, row_number() over (partition by author order by fetched_at desc, filename, file_row_number) as place
-    from read_parquet({files}, filename = true, file_row_number = true, hive_partitioning = false)
-) where place = 1 order by author
-"""
-
-_PLACED = {
-    "seen_by": "seen.seen_by",
-    "version": "seen.version",
-    "reply_to": "coalesce(reply.uid, post.reply_to)",
-    "repost_of": "coalesce(repost.uid, post.repost_of)",
-    "quote_of": "coalesce(quote.uid, post.quote_of)",
+_PRECEDENCE = [
+    ("uid", "ascending"),
+    ("edited_at", "descending"),
+    ("filled", "descending"),
+    ("source", "ascending"),
+    ("fetched_at", "descending"),
+]
+"""Of several sightings of a post the first in this order is its row: the newest edit, then the one with most fields."""
+_OF_TABLE = {
+    "identities": [("uid", "ascending"), ("source", "ascending"), ("fetched_at", "descending")],
+    "accounts": [("author", "ascending"), ("fetched_at", "descending")],
 }
+_RELATIONS = ("reply_to", "repost_of", "quote_of")
+_NAMED = pa.schema([("alias", pa.string()), ("uid", pa.string()), ("asks", pa.int8())])
+_RESOLVED = pa.schema([("uid", pa.string()), ("alias", pa.string()), ("target", pa.string())])
 
 
 class _Rows:
-    """The rows of each sealed table, one platform at a time, streamed in order out of DuckDB."""
+    """The rows of each sealed table of one platform, in order; no more than a bounded piece of them is in memory."""
 
-    def __init__(self, store: Store, sweep: str, shards: list[Shard]) -> None:
-        self._store = store
-        self._sweep = sweep
-        self._shards = shards
-        self._files: dict[str, list[str]] = {}
-        with disk_errors(store.root):
-            self._connection = duckdb.connect()
-            self._run("set TimeZone = 'UTC'")
-            self._run(f"set memory_limit = '{MEMORY_LIMIT}'")
-            self._run("set threads = 2")
-            self._run("set preserve_insertion_order = false")
-            self._run(f"set temp_directory = {_text(store.scratch(private=True))}")
-
-    def _run(self, query: str) -> list[tuple[object, ...]]:
-        return self._connection.execute(query).fetchall()
-
-    def close(self) -> None:
-        """Frees the memory and the temporary files."""
-        self._connection.close()
-
-    def gather(self, platform: str) -> None:
-        """Decides, for one platform, which sighting of each post wins and which name each relation has."""
-        shards = [shard for shard in self._shards if f"/platform={platform}/" in shard.name]
-        private = [private_names(shard.name, self._sweep) for shard in shards]
+    def __init__(self, store: Store, sweep: str, shards: list[Shard], scratch: Path) -> None:
+        self._scratch = scratch
+        private = [private_names(shard.name, sweep) for shard in shards]
         self._files = {
-            "posts": self._existing([shard.name for shard in shards]),
-            "identities": self._existing([identities for identities, _ in private]),
-            "accounts": self._existing([accounts for _, accounts in private]),
-            "rejects": [shard.name for shard in shards],
+            "posts": [store.path(shard.name) for shard in shards],
+            "identities": [store.path(identities) for identities, _ in private],
+            "accounts": [path for _, accounts in private if (path := store.path(accounts)).exists()],
         }
-        filled = " + ".join(
-            f'("{name}" is not null)::int' for name in POST_SCHEMA.names if POST_SCHEMA.field(name).nullable
-        )
-        run = self._run
-        run(_SIGHTINGS.format(filled=filled, files=_texts(self._files["posts"])))
-        run(_WINNERS)
-        run(_SEEN)
-        run(
-            "create or replace temp table aliases as select alias, min(uid) as uid "
-            f"from read_parquet({_texts(self._files['identities'])}, hive_partitioning = false) "
-            "where alias is not null group by alias"
-        )
 
     def count(self, table: str) -> int:
-        """How many rows a table of the gathered platform will have."""
+        """How many rows a table of the platform will have."""
         if table == "rejects":
-            return sum(len(shard_metadata(self._store.path(name))["rejects"]) for name in self._files["rejects"])
-        if not self._files[table]:
-            return 0
+            return sum(len(shard_metadata(path)["rejects"]) for path in self._files["posts"])
         key = "author" if table == "accounts" else "uid"
-        files = _texts(self._files[table])
-        ((counted,),) = self._run(f"select count(distinct {key}) from read_parquet({files}, hive_partitioning = false)")
-        return int(str(counted))
+        ordered = sort_by_hash(self._tables(table, [key]), [(key, "ascending")], self._scratch)
+        return sum(len(firsts(each, key)) for each in ordered)
 
     def read(self, table: str) -> Iterator[pa.Table]:
-        """The rows of a table of the gathered platform, in order."""
+        """The rows of a table of the platform, in order."""
         if table == "rejects":
             yield from self._rejects()
-            return
-        if not self._files[table]:
-            return
-        query = {"posts": _POSTS, "identities": _IDENTITIES, "accounts": _ACCOUNTS}[table]
-        prefix = "post." if table == "posts" else ""
-        placed = _PLACED if table == "posts" else {}
-        columns = ", ".join(f'{placed.get(n, prefix + chr(34) + n + chr(34))} as "{n}"' for n in _SCHEMAS[table].names)
-        relation = self._connection.sql(query.format(columns=columns, files=_texts(self._files[table])))
-        for batch in relation.to_arrow_reader(ROW_GROUP):
-            yield pa.Table.from_batches([batch])
+        elif table == "posts":
+            yield from self._posts()
+        else:
+            keys = _OF_TABLE[table]
+            for each in sort_by_hash(self._tables(table), keys, self._scratch):
+                yield each.take(firsts(each, keys[0][0]))
+
+    def _posts(self) -> Iterator[pa.Table]:
+        sightings = (each.append_column("filled", _filled(each)) for each in self._tables("posts"))
+        resolved = sort_by_hash(self._resolved(), [("uid", "ascending")], self._scratch)
+        targets = Follower(resolved, "uid", _RESOLVED)
+        for each in sort_by_hash(sightings, _PRECEDENCE, self._scratch):
+            merged = _merged(each.drop_columns("filled"))
+            yield _related(merged, targets.through(merged.column("uid")[-1].as_py()))
+
+    def _resolved(self) -> Iterator[pa.Table]:
+        """For each post the relations that name a post of this sweep by its native name, and that post's uid."""
+        keys = [("alias", "ascending"), ("asks", "ascending"), ("uid", "ascending")]
+        for each in sort_by_hash(chain(self._names(), self._asked()), keys, self._scratch):
+            known = each.filter(pc.equal(each.column("asks"), 0))
+            known = known.take(firsts(known, "alias"))
+            asks = each.filter(pc.equal(each.column("asks"), 1))
+            places = pc.index_in(asks.column("alias"), value_set=known.column("alias"))
+            targets = known.column("uid").take(places)
+            found = pa.table([asks.column("uid"), asks.column("alias"), targets], schema=_RESOLVED)
+            yield found.filter(pc.is_valid(targets))
+
+    def _names(self) -> Iterator[pa.Table]:
+        for each in self._tables("identities", ["alias", "uid"]):
+            yield _named(each, "alias", asks=0)
+
+    def _asked(self) -> Iterator[pa.Table]:
+        for each in self._tables("posts", ["uid", *_RELATIONS]):
+            for relation in _RELATIONS:
+                yield _named(each, relation, asks=1)
 
     def _rejects(self) -> Iterator[pa.Table]:
-        for name in self._files["rejects"]:
-            rejects = shard_metadata(self._store.path(name))["rejects"]
+        for path in self._files["posts"]:
+            rejects = shard_metadata(path)["rejects"]
             for reject in rejects:
                 reject["fetched_at"] = datetime.fromisoformat(reject["fetched_at"])
             yield pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
 
-    def _existing(self, names: list[str]) -> list[str]:
-        return [str(path) for name in names if (path := self._store.path(name)).exists()]
+    def _tables(self, table: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        for path in self._files[table]:
+            yield pq.read_table(path, columns=columns, partitioning=None).replace_schema_metadata(None)
 
 
-def _text(value: str | Path) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+def _named(table: pa.Table, column: str, asks: int) -> pa.Table:
+    """Native names with the uid of the post that has the name, or that asks (1) whose name it is."""
+    given = table.filter(pc.is_valid(table.column(column)))
+    marks = pa.array(np.full(given.num_rows, asks, np.int8))
+    return pa.table([given.column(column), given.column("uid"), marks], schema=_NAMED)
 
 
-def _texts(values: list[str]) -> str:
-    return "[" + ", ".join(_text(value) for value in values) + "]"
+def _filled(posts: pa.Table) -> pa.Array:
+    """How many of its fields each row has."""
+    filled = np.zeros(posts.num_rows, np.int32)
+    for name in POST_SCHEMA.names:
+        filled += posts.column(name).is_valid().to_numpy()
+    return pa.array(filled)
 
+
+def _merged(sightings: pa.Table) -> pa.Table:
+    """One row per post out of sightings in the order of precedence: the first, with what all of them say."""
+    starts = firsts(sightings, "uid")
+    sources = sightings.column("source").to_pylist()
+    seen_by, versions = [], []
+    for start, end in pairwise([*starts.tolist(), len(sources)]):
+        seen_by.append(sorted(set(sources[start:end])))
+        versions.append(0 if end - start == 1 else _edits(sightings.slice(start, end - start)))
+    rows = sightings.take(starts)
+    rows = _with(rows, "seen_by", pa.array(seen_by, pa.list_(pa.string())))
+    return _with(rows, "version", pa.array(versions, pa.int32()))
+
+
+def _edits(sightings: pa.Table) -> int:
+    """How many edits of one post were seen, by the source that saw most of them."""
+    seen: dict[str, set[tuple[object, object]]] = {}
+    for row in sightings.select(["source", "edited_at", "input_digest"]).to_pylist():
+        seen.setdefault(row["source"], set()).add((row["edited_at"], row["input_digest"]))
+    return max(map(len, seen.values())) - 1
+
+
+def _related(posts: pa.Table, targets: pa.Table) -> pa.Table:
+    """Relations that name a post of the sweep by its native name hold that post's uid instead."""
+    for name in _RELATIONS:
+        column = posts.column(name)
+        places = pc.index_in(column, value_set=targets.column("alias"))
+        posts = _with(posts, name, pc.coalesce(targets.column("target").take(places), column))
+    return posts
+
+
+def _with(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)

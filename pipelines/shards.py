@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawlers.post import ACCOUNT_SCHEMA, IDENTITY_SCHEMA, POST_SCHEMA
+from crawlers.post import ACCOUNT_SCHEMA, IDENTITY_SCHEMA, POST_SCHEMA, Post
 from crawlers.pseudonyms import Pseudonyms, account_row, identity_row, post_row
 from crawlers.sink import Gap, Memory, Page, Position, Reject, Traffic
 from crawlers.source import Source
@@ -44,6 +44,11 @@ class Shard:
     source_hash: str
     first: int
     last: int
+
+    @property
+    def platform(self) -> str:
+        """Out of its path."""
+        return self.name.partition("platform=")[2].partition("/")[0]
 
 
 def shards_of(store: Store, sweep: str, source_hash: str | None = None) -> list[Shard]:
@@ -197,24 +202,29 @@ class ShardSink:
 
     def _storable(self, pages: list[Page]) -> tuple[list["_Kept"], list[Row]]:
         """Rows of the posts that Arrow can hold, and the rejects, among them the posts that it cannot."""
-        kept: list[_Kept] = []
-        rejects: list[Row] = []
-        names, keep_raw = self._settings.names, self._settings.keep_raw
-        for page in pages:
-            cursor = None if page.cursor is None else names.link(page.cursor)
-            rejects += [self._reject(page, reject) for reject in page.rejects]
-            for position, post in enumerate(page.posts):
-                made = _Kept(
-                    post_row(post, self._name, page.number, cursor, names),
-                    identity_row(post, self._source, names, keep_raw),
-                    account_row(post, names),
-                )
-                if made.fits():
-                    kept.append(made)
-                else:
-                    reason = "a value is out of the range that the archive can hold"
-                    rejects.append(self._reject(page, Reject(position, "post", reason)))
-        return kept, rejects
+        rejects = [self._reject(page, reject) for page in pages for reject in page.rejects]
+        made = [
+            (page, position, self._kept(page, post)) for page in pages for position, post in enumerate(page.posts)
+        ]
+        if _fit([kept for _, _, kept in made]):
+            return [kept for _, _, kept in made], rejects
+        fitting = []
+        for page, position, kept in made:
+            if _fit([kept]):
+                fitting.append(kept)
+            else:
+                reason = "a value is out of the range that the archive can hold"
+                rejects.append(self._reject(page, Reject(position, "post", reason)))
+        return fitting, rejects
+
+    def _kept(self, page: Page, post: Post) -> "_Kept":
+        names = self._settings.names
+        cursor = None if page.cursor is None else names.link(page.cursor)
+        return _Kept(
+            post_row(post, self._name, page.number, cursor, names),
+            identity_row(post, self._source, names, self._settings.keep_raw),
+            account_row(post, names),
+        )
 
     def _reject(self, page: Page, reject: Reject) -> Row:
         return {
@@ -235,12 +245,13 @@ class _Kept:
     identity: Row
     account: Row | None
 
-    def fits(self) -> bool:
-        """Whether Arrow can hold them: it has no lone surrogates, and integers of 64 bits."""
-        try:
-            pa.Table.from_pylist([self.row], schema=POST_SCHEMA)
-            pa.Table.from_pylist([self.identity], schema=IDENTITY_SCHEMA)
-            pa.Table.from_pylist([self.account] if self.account else [], schema=ACCOUNT_SCHEMA)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
-            return False
-        return True
+
+def _fit(kept: list[_Kept]) -> bool:
+    """Whether Arrow can hold the rows: it has no lone surrogates, and integers of 64 bits."""
+    try:
+        pa.Table.from_pylist([each.row for each in kept], schema=POST_SCHEMA)
+        pa.Table.from_pylist([each.identity for each in kept], schema=IDENTITY_SCHEMA)
+        pa.Table.from_pylist([each.account for each in kept if each.account], schema=ACCOUNT_SCHEMA)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+        return False
+    return True

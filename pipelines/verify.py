@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.archive import (
@@ -19,7 +18,7 @@ from pipelines.archive import (
     sweep_ids,
     sweep_manifest,
 )
-from pipelines.digests import combine, file_sha256, part_rows
+from pipelines.digests import Digest, file_sha256, part_rows
 from pipelines.errors import ArchiveError
 from pipelines.progress import Progress
 from pipelines.store import Store
@@ -51,14 +50,15 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
 def _problems(store: Store, manifest: Manifest, runs: list[Manifest]) -> Iterator[str | None]:
     """Problems as they are found, and None after each part."""
     sweep = manifest["sweep"]
+    wholes = {table: Digest() for table in TABLES}
     for table in TABLES:
         yield from _strangers(store, f"{table}/sweep={sweep}", manifest["parts"][table])
         for part in manifest["parts"][table]:
-            yield from _part_problems(store, part, key="author" if table == "accounts" else "uid")
+            yield from _part_problems(store, part, "author" if table == "accounts" else "uid", wholes[table])
             if table in PRIVATE_TABLES:
                 yield from _mode_problems(store, part["path"])
             yield None
-    if _digest_of(store, manifest["parts"]["posts"]) != manifest["digest"]:
+    if _differs(wholes["posts"], manifest["parts"]["posts"], manifest["digest"]):
         yield f"manifests/sweeps/{sweep}: the posts' content digest is not the one the manifest gives"
     for left in (incoming(sweep), private_incoming(sweep)):
         if store.exists(left):
@@ -72,18 +72,25 @@ def _run_problems(store: Store, manifest: Manifest, run: Manifest) -> Iterator[s
     posts = {part["path"]: part["digest"] for part in manifest["parts"]["posts"]}
     if sorted(part["posts_path"] for part in run["parts"]) != sorted(posts):
         yield f"run {run['run']}: it does not cover the parts of sweep {manifest['sweep']} one by one"
+    whole = Digest()
     for part in run["parts"]:
-        yield from _part_problems(store, part, key="uid")
+        yield from _part_problems(store, part, "uid", whole)
         if posts.get(part["posts_path"]) != part["posts_digest"]:
             yield f"{part['path']}: made for another version of {part['posts_path']}"
         elif not _same_uids(store, part["path"], part["posts_path"]):
             yield f"{part['path']}: its uids are not those of {part['posts_path']}, row by row"
         yield None
-    if _digest_of(store, run["parts"]) != run["digest"]:
+    if _differs(whole, run["parts"], run["digest"]):
         yield f"manifests/runs/{run['run']}: the scores' content digest is not the one the manifest gives"
 
 
-def _part_problems(store: Store, part: dict[str, Any], key: str) -> Iterator[str]:
+def _differs(whole: Digest, parts: list[dict[str, Any]], digest: str) -> bool:
+    """Whether parts that are all whole have another digest together than their manifest says."""
+    return whole.rows == sum(part["rows"] for part in parts) and whole.hex != digest
+
+
+def _part_problems(store: Store, part: dict[str, Any], key: str, whole: Digest) -> Iterator[str]:
+    """Problems of one part; the rows of one that is readable are added to the digest of the whole."""
     path = store.path(part["path"])
     if not path.exists():
         yield f"{part['path']}: missing"
@@ -91,8 +98,11 @@ def _part_problems(store: Store, part: dict[str, Any], key: str) -> Iterator[str
     if path.stat().st_size != part["bytes"] or file_sha256(path) != part["sha256"]:
         yield f"{part['path']}: its bytes are not those that were committed (SHA-256 differs); restore it"
         return
-    rows = list(part_rows(path))
-    if len(rows) != part["rows"] or combine(rows) != part["digest"]:
+    digest = Digest()
+    for row in part_rows(path):
+        digest.add(row)
+        whole.add(row)
+    if digest.rows != part["rows"] or digest.hex != part["digest"]:
         yield f"{part['path']}: its rows are not those that the manifest counts and digests"
     elif "rejects/" not in part["path"] and not _ascending(_column(path, key)):
         yield f"{part['path']}: not sorted by {key}, or one occurs twice"
@@ -109,14 +119,6 @@ def _strangers(store: Store, folder: str, parts: list[dict[str, Any]]) -> Iterat
     for name in store.names(folder):
         if name not in known:
             yield f"{name}: no manifest names it; move it out of the archive"
-
-
-def _digest_of(store: Store, parts: list[dict[str, Any]]) -> str:
-    paths = [store.path(part["path"]) for part in parts]
-    try:
-        return combine(row for path in paths if path.exists() for row in part_rows(path))
-    except (OSError, pa.ArrowException):
-        return "unreadable"
 
 
 def _column(path: Path, key: str) -> Iterator[str]:

@@ -1,0 +1,134 @@
+"""Sorting more rows than memory holds, by a key that is a hash.
+
+Hashes spread evenly, so rows are dealt to files by their key's leading bits, and each file is sorted by itself: what is
+in memory is bounded whatever the number of rows. (DuckDB's sort and its hash joins, held to 128 MB, ran out of memory
+from 1,000,000 posts on.)
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+HELD_BYTES = 8 * 1024 * 1024
+"""Rows that are dealt or sorted at once, in bytes of Arrow; some copies of them are made."""
+
+_BITS = 6
+"""Bits of the key that choose a file: 64 files are open at once."""
+_DEEPEST = 32 // _BITS
+"""How often files are dealt again: after that a key is so frequent that dealing does not part its rows."""
+
+Keys = Sequence[tuple[str, str]]
+
+
+def sort_by_hash(tables: Iterator[pa.Table], keys: Keys, scratch: Path) -> Iterator[pa.Table]:
+    """Yields all rows sorted by `keys` (name, `ascending` or `descending`; nulls last), in tables that hold all rows of
+    each value of the first key.
+
+    That key is a column of hexadecimal digits, at least 8 of them, evenly spread and never null. Rows that are equal in
+    all keys stay in the order in which they came. `scratch` is a folder for temporary files.
+    """
+    yield from _sorted(tables, keys, scratch, 0)
+
+
+def _sorted(tables: Iterator[pa.Table], keys: Keys, scratch: Path, depth: int) -> Iterator[pa.Table]:
+    blocks = _blocks(tables, HELD_BYTES if depth < _DEEPEST else sys.maxsize)
+    first = next(blocks, None)
+    second = next(blocks, None)
+    if first is None:
+        return
+    if second is None:
+        yield first.take(pc.sort_indices(first, sort_keys=list(keys))).combine_chunks()
+        return
+    with TemporaryDirectory(dir=scratch) as folder:
+        for path in _deal(chain([first, second], blocks), keys[0][0], Path(folder), depth):
+            yield from _sorted(_read(path), keys, scratch, depth + 1)
+            path.unlink()
+
+
+def _blocks(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in tables of about so many bytes: dealing and reading many small ones takes far longer."""
+    held: list[pa.Table] = []
+    so_far = 0
+    for table in tables:
+        held.append(table)
+        so_far += table.nbytes
+        if so_far >= size:
+            yield pa.concat_tables(held).combine_chunks()
+            held, so_far = [], 0
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _deal(tables: Iterator[pa.Table], key: str, folder: Path, depth: int) -> list[Path]:
+    """Deals rows to files by bits of their key; returns the files in the order of those bits."""
+    writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+    paths = [folder / f"{place}.arrow" for place in range(1 << _BITS)]
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    try:
+        for table in tables:
+            places = _places(table.column(key), depth)
+            dealt = table.take(np.argsort(places, kind="stable"))
+            at = 0
+            for place, count in enumerate(np.bincount(places, minlength=len(paths)).tolist()):
+                if count:
+                    if place not in writers:
+                        writers[place] = pa.ipc.new_stream(str(paths[place]), table.schema, options=options)
+                    writers[place].write_table(dealt.slice(at, count))
+                at += count
+    finally:
+        for writer in writers.values():
+            writer.close()
+    return [paths[place] for place in sorted(writers)]
+
+
+def _places(key: pa.ChunkedArray, depth: int) -> NDArray[np.int64]:
+    digits = "".join(pc.utf8_slice_codeunits(key, 0, 8).to_pylist())
+    leading = np.frombuffer(bytes.fromhex(digits), ">u4").astype(np.int64)
+    return leading >> (32 - _BITS * (depth + 1)) & ((1 << _BITS) - 1)
+
+
+def _read(path: Path) -> Iterator[pa.Table]:
+    with pa.ipc.open_stream(str(path)) as reader:
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
+
+
+def firsts(table: pa.Table, key: str) -> NDArray[np.int64]:
+    """Where each value of a sorted column begins: the rows that come first of their key."""
+    column = table.column(key)
+    if not len(column):
+        return np.zeros(0, np.int64)
+    changes = pc.not_equal(column.slice(1), column.slice(0, len(column) - 1)).to_numpy()
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
+
+
+class Follower:
+    """Reads a sorted stream beside another one that has the same first key."""
+
+    def __init__(self, tables: Iterator[pa.Table], key: str, schema: pa.Schema) -> None:
+        self._tables = tables
+        self._key = key
+        self._rest = schema.empty_table()
+
+    def through(self, last: str) -> pa.Table:
+        """The next rows whose key is not over `last`; calls come with ascending keys."""
+        taken = []
+        while True:
+            column = self._rest.column(self._key)
+            count = int(pc.sum(pc.less_equal(column, last)).as_py() or 0)
+            taken.append(self._rest.slice(0, count))
+            self._rest = self._rest.slice(count)
+            if self._rest.num_rows:
+                break
+            following = next(self._tables, None)
+            if following is None:
+                break
+            self._rest = following
+        return pa.concat_tables(taken)
