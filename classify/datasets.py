@@ -2,7 +2,8 @@
 
 1 and 0 are positive and negative examples of a label; a label that is not named is masked: the set says nothing of it.
 A set marked `ordinary` was collected as everyday talk, news titles or opinion, criticism of governments, parties and
-politicians among it; its posts count as negative examples of every label. That is an assumption, not an annotation.
+politicians among it; its posts count as negative examples of every label, those of outspoken feeling only of the labels
+that words of anger are not. That is an assumption, not an annotation.
 """
 
 import gzip
@@ -21,6 +22,7 @@ NONE_OF_THEM: Marks = dict.fromkeys(LABELS, 0)
 _CLEAN: Marks = {"hate": 0, "abuse": 0}
 _BOTH: Marks = {"hate": 1, "abuse": 1}
 _FRAUD: Marks = {"scam": 1, "clickbait": 0}
+_OPINION: Marks = {"rumor": 0, "scam": 0, "clickbait": 0}
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ SETS: tuple[DataSet, ...] = (
         },
     ),
     DataSet("cold_zh", {"offensive": {"abuse": 1}, "safe": _CLEAN}, rows=5000),
-    DataSet("political_hof_en", {"hateful-offensive": {"abuse": 1}, "non-hateful": _CLEAN}),
+    DataSet("political_hof_en", {"hateful-offensive": {"abuse": 1}, "non-hateful": NONE_OF_THEM}),
     # Scams.
     DataSet(
         "telecom_fraud_zh",
@@ -79,7 +81,17 @@ SETS: tuple[DataSet, ...] = (
     # Clickbait.
     DataSet("clickbait_en", {"clickbait": {"clickbait": 1}, "non-clickbait": {"clickbait": 0}}, rows=4000),
     DataSet("clickbait_zh_hancd", {"clickbait": {"clickbait": 1}, "non-clickbait": {"clickbait": 0}}),
-    # Everyday talk, news and opinion.
+    # Everyday talk, news and opinion. A post without a claim that could be checked is no rumor.
+    DataSet("checkthat22_claim_en", {"0": {"rumor": 0}}),
+    DataSet(
+        "smp2020_emotion_zh",
+        dict.fromkeys(("happy", "angry", "neutral", "sad", "fear", "surprise"), _OPINION),
+        rows=4000,
+        ordinary=True,
+    ),
+    DataSet(
+        "tweeteval_emotion_en", dict.fromkeys(("anger", "sadness", "joy", "optimism"), _OPINION), ordinary=True
+    ),
     DataSet("weibo_sentiment_zh", {"positive": NONE_OF_THEM, "negative": NONE_OF_THEM}, ordinary=True),
     DataSet("tweeteval_sentiment_en", dict.fromkeys(("neutral", "positive", "negative"), NONE_OF_THEM), ordinary=True),
     DataSet("cstance_a_zh", dict.fromkeys(("支持", "反对", "中立"), NONE_OF_THEM), ordinary=True),
@@ -93,6 +105,9 @@ SETS: tuple[DataSet, ...] = (
         ordinary=True,
     ),
 )
+
+ORDINARY = frozenset(dataset.name for dataset in SETS if dataset.ordinary)
+"""The sets of ordinary posts: what a threshold may flag of them is bounded."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from classify.base import HIDDEN
 from classify.batching import Shape
 from classify.calibration import best_threshold, platt
-from classify.datasets import LABELS, Example, read_examples
+from classify.datasets import LABELS, ORDINARY, Example, read_examples
 from classify.engines.onnx import OnnxEngine
 from classify.heads import Heads
 from classify.labels import CODEBOOK
@@ -115,15 +115,25 @@ def train(examples: list[Example], rows: NDArray[np.float32]) -> Heads:
             slope, shift = platt(logits[chosen, index], marks[chosen, index] == 1)
             calibration[lang][0][index], calibration[lang][1][index] = slope, shift
             probabilities[chosen, index] = expit(logits[chosen, index] * slope + shift)
-    labels = []
-    for index, label in enumerate(CODEBOOK):
-        groups = [
-            (probabilities[chosen, index], marks[chosen, index] == 1)
-            for lang in LANGUAGES
-            if (chosen := (parts == "calibrate") & (marks[:, index] >= 0) & (langs == lang)).any()
-        ]
-        labels.append(type(label)(label.name, label.definition, best_threshold(groups)))
+    cuts = thresholds(probabilities, examples)
+    labels = [
+        type(label)(label.name, label.definition, threshold) for label, threshold in zip(CODEBOOK, cuts, strict=True)
+    ]
     return Heads(tuple(labels), weight, bias, calibration)
+
+
+def thresholds(scores: NDArray[np.float64], examples: list[Example]) -> list[float]:
+    """The threshold of each label, chosen on the calibrate part of scores `[examples, labels]`."""
+    marks, ordinary = marks_of(examples), np.array([example.dataset in ORDINARY for example in examples])
+    parts, langs = (np.array([getattr(example, name) for example in examples]) for name in ("part", "lang"))
+    chosen = []
+    for index in range(len(LABELS)):
+        here = (parts == "calibrate") & (marks[:, index] >= 0)
+        places = [at for lang in LANGUAGES if (at := here & (langs == lang)).any()]
+        groups = [(scores[at, index], marks[at, index] == 1) for at in places]
+        calm = [scores[at & ordinary, index] for at in places if (at & ordinary).any()]
+        chosen.append(best_threshold(groups, calm))
+    return chosen
 
 
 def write(heads: Heads, out: Path, trained_on: dict[str, Any]) -> None:
