@@ -16,6 +16,8 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",  # a thread pool in a process that may fork deadlocks
     "OMP_NUM_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
+    # An error of a task comes back to whoever asked for it, in one line; its stack trace does not belong on a terminal.
+    "DASK_LOGGING__DISTRIBUTED": os.environ.get("DASK_LOGGING__DISTRIBUTED", "critical"),
 }
 """What every worker process is started with."""
 

@@ -66,7 +66,7 @@ def _read(job: HostsJob, say: Any) -> None:
                 "state": meta["state"],
                 "pages": meta["pages"],
                 "posts": meta["posts"],
-                "rejects": len(meta["rejects"]),
+                "rejects": meta["rejects"],
             }
         ),
     )

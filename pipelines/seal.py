@@ -32,9 +32,10 @@ from pipelines.archive import (
     sweep_manifest_name,
     write_manifest,
 )
-from pipelines.digests import Digest, file_sha256, row_digests
+from pipelines.digests import UNSTABLE, Digest, file_sha256, row_digests
+from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
-from pipelines.shards import Row, Shard, private_names, shard_metadata, shards_of
+from pipelines.shards import Row, Shard, shards_of
 from pipelines.sorting import Follower, firsts, sort_by_hash
 from pipelines.store import PRIVATE_FILE, Store, disk_errors
 
@@ -59,21 +60,22 @@ class SealSettings:
 def seal(store: Store, lease: Lease, settings: SealSettings) -> Manifest:
     """Seals a sweep whose crawl is over, or goes on with a sealing that was cut off; returns the manifest.
 
-    Errors: ArchiveError (no space left, lease lost).
+    Errors: ArchiveError (a source that was not read to an end, no space left, lease lost).
     """
     sweep = settings.sweep
     sealed = sweep_manifest(store, sweep)
     if sealed is None:
         draft = _draft_name(sweep)
         if not store.exists(draft):
-            manifest = _stage(store, settings)
+            staged = {"token": lease.token, "manifest": _stage(store, settings, lease.token)}
             lease.check(store)
-            store.put(draft, orjson.dumps(manifest))
-        sealed = orjson.loads(store.read(draft) or b"")
+            store.put(draft, orjson.dumps(staged))
+        staged = orjson.loads(store.read(draft) or b"")
+        sealed = staged["manifest"]
         lease.check(store)
         for table in TABLES:
             if sealed["parts"][table]:
-                store.move_folder(_staging(table, sweep), f"{table}/sweep={sweep}")
+                store.move_folder(_staging(table, sweep, staged["token"]), f"{table}/sweep={sweep}")
         write_manifest(store, sweep_manifest_name(sweep), sealed)
     clear_incoming(store, sweep)
     return sealed
@@ -94,29 +96,31 @@ def _draft_name(sweep: str) -> str:
     return f"{incoming(sweep)}/_manifest.json"
 
 
-def _staging(table: str, sweep: str) -> str:
+def _staging(table: str, sweep: str, token: int) -> str:
+    """Where a holder of the lease, known by its token, stages a table."""
     base = private_incoming(sweep) if table in PRIVATE_TABLES else incoming(sweep)
-    return f"{base}/_sealing/{table}"
+    return f"{base}/_sealing.{token}/{table}"
 
 
-def _stage(store: Store, settings: SealSettings) -> Manifest:
+def _stage(store: Store, settings: SealSettings, token: int) -> Manifest:
     sweep = settings.sweep
     shards = shards_of(store, sweep)
     for table in TABLES:
-        store.remove(_staging(table, sweep))
-    sources = _sources(store, shards, settings.sources)
+        store.remove(_staging(table, sweep, token))
+    sources = _sources(shards, settings)
     parts: dict[str, list[Row]] = {table: [] for table in TABLES}
     whole = Digest()
     with disk_errors(store.root), TemporaryDirectory(dir=store.scratch(private=True)) as scratch:
         for platform in sorted({shard.platform for shard in shards}):
             rows = _Rows(store, sweep, [shard for shard in shards if shard.platform == platform], Path(scratch))
             for table in TABLES:
-                writer = _Parts(store, sweep, table, platform, settings.part_rows)
+                staging = f"{_staging(table, sweep, token)}/platform={platform}"
+                writer = _Parts(store, sweep, table, platform, staging, settings.part_rows)
                 over = whole if table == "posts" else Digest()
                 parts[table] += writer.write(rows.count(table), rows.read(table), over)
     for table in TABLES:
         if parts[table]:
-            store.sync_folder(_staging(table, sweep))
+            store.sync_folder(_staging(table, sweep, token))
     posts = sum(part["rows"] for part in parts["posts"])
     seen = sum(source["posts"] for source in sources)
     platforms: dict[str, int] = {}
@@ -143,11 +147,13 @@ def _stage(store: Store, settings: SealSettings) -> Manifest:
     }
 
 
-def _sources(store: Store, shards: list[Shard], order: list[str]) -> list[Row]:
-    """What became of each source, summed over its shards; gaps are those of the last try."""
+def _sources(shards: list[Shard], settings: SealSettings) -> list[Row]:
+    """What became of each source, summed over its shards; gaps are those of the last try.
+
+    Errors: ArchiveError when one was not read to an end, be it with a gap: what is missing must never go unsaid.
+    """
     found: dict[str, Row] = {}
-    for shard in shards:
-        meta = shard_metadata(store.path(shard.name))
+    for meta in (shard.meta for shard in shards):
         source = found.setdefault(
             meta["source"],
             {
@@ -156,20 +162,27 @@ def _sources(store: Store, shards: list[Shard], order: list[str]) -> list[Row]:
                 "traffic": dict.fromkeys(meta["traffic"], 0),
             },
         )
-        for key in ("pages", "posts", "outside"):
+        for key in ("pages", "posts", "rejects", "outside"):
             source[key] += meta[key]
-        source["rejects"] += len(meta["rejects"])
         source["traffic"] = {key: source["traffic"][key] + value for key, value in meta["traffic"].items()}
         source["state"], source["gaps"] = meta["state"], meta["gaps"]
-    return sorted(found.values(), key=lambda source: (order.index(source["source"]), source["source"]))
+    unread = [name for name in settings.sources if name not in found or found[name]["state"] == "open"]
+    if unread:
+        raise ArchiveError(
+            f"sweep {settings.sweep}: {len(unread)} of its sources were not read to an end, {unread[0]} first; "
+            "run the same command again"
+        )
+    return [found[name] for name in settings.sources]
 
 
 class _Parts:
     """Writes one table of one platform in parts of nearly equal size."""
 
-    def __init__(self, store: Store, sweep: str, table: str, platform: str, part_rows: int) -> None:
+    def __init__(  # noqa: PLR0917 - what a part is of, where it goes, how large it is
+        self, store: Store, sweep: str, table: str, platform: str, staging: str, part_rows: int
+    ) -> None:
         self._store = store
-        self._folder = f"{_staging(table, sweep)}/platform={platform}"
+        self._folder = staging
         self._final = f"{table}/sweep={sweep}/platform={platform}"
         self._platform = platform
         self._schema = _SCHEMAS[table]
@@ -251,17 +264,16 @@ class _Rows:
 
     def __init__(self, store: Store, sweep: str, shards: list[Shard], scratch: Path) -> None:
         self._scratch = scratch
-        private = [private_names(shard.name, sweep) for shard in shards]
-        self._files = {
-            "posts": [store.path(shard.name) for shard in shards],
-            "identities": [store.path(identities) for identities, _ in private],
-            "accounts": [path for _, accounts in private if (path := store.path(accounts)).exists()],
-        }
+        self._shards = shards
+        self._files = {"posts": [store.path(shard.name) for shard in shards]}
+        for table in ("identities", "accounts", "rejects"):
+            paths = [store.path(shard.beside(sweep, table)) for shard in shards]
+            self._files[table] = [path for path in paths if table == "identities" or path.exists()]
 
     def count(self, table: str) -> int:
         """How many rows a table of the platform will have."""
         if table == "rejects":
-            return sum(len(shard_metadata(path)["rejects"]) for path in self._files["posts"])
+            return sum(shard.meta["rejects"] for shard in self._shards)
         key = "author" if table == "accounts" else "uid"
         ordered = sort_by_hash(self._tables(table, [key]), [(key, "ascending")], self._scratch)
         return sum(len(firsts(each, key)) for each in ordered)
@@ -269,7 +281,7 @@ class _Rows:
     def read(self, table: str) -> Iterator[pa.Table]:
         """The rows of a table of the platform, in order."""
         if table == "rejects":
-            yield from self._rejects()
+            yield from self._tables("rejects")
         elif table == "posts":
             yield from self._posts()
         else:
@@ -306,13 +318,6 @@ class _Rows:
             for relation in _RELATIONS:
                 yield _named(each, relation, asks=1)
 
-    def _rejects(self) -> Iterator[pa.Table]:
-        for path in self._files["posts"]:
-            rejects = shard_metadata(path)["rejects"]
-            for reject in rejects:
-                reject["fetched_at"] = datetime.fromisoformat(reject["fetched_at"])
-            yield pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
-
     def _tables(self, table: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
         for path in self._files[table]:
             yield pq.read_table(path, columns=columns, partitioning=None).replace_schema_metadata(None)
@@ -326,9 +331,9 @@ def _named(table: pa.Table, column: str, asks: int) -> pa.Table:
 
 
 def _filled(posts: pa.Table) -> pa.Array:
-    """How many of its fields each row has."""
+    """How many of its fields each row has, but for those that change from one fetch to the next."""
     filled = np.zeros(posts.num_rows, np.int32)
-    for name in POST_SCHEMA.names:
+    for name in sorted(set(POST_SCHEMA.names) - UNSTABLE):
         filled += posts.column(name).is_valid().to_numpy()
     return pa.array(filled)
 

@@ -1,12 +1,14 @@
 """Page shards: an open sweep is its own checkpoint.
 
 A shard holds whole pages of one source, and its name says which: `<source hash>.<first page>-<last page>.parquet`.
-What leads back to people (identities, accounts, the cursor to go on from) lies in shards of the same name below
-`identities/`, written first: the page shard is the commit. Private shards without a page shard count for nothing.
+What goes with it lies in files that carry the name of its writer too, and are written first: identities, accounts and
+the cursor to go on from below `identities/`, records that could not be parsed below `_rejects/`. The page shard names
+its writer and is the commit: files of a writer that no page shard names count for nothing.
 """
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,11 +18,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawlers.post import ACCOUNT_SCHEMA, IDENTITY_SCHEMA, POST_SCHEMA, Post
+from crawlers.post import ACCOUNT_SCHEMA, IDENTITY_SCHEMA, POST_SCHEMA, REJECT_SCHEMA, Post
 from crawlers.pseudonyms import Pseudonyms, account_row, identity_row, post_row
 from crawlers.sink import Gap, Memory, Page, Position, Reject, Traffic
 from crawlers.source import Source
-from pipelines.archive import incoming, moment, private_incoming
+from pipelines.archive import PRIVATE_TABLES, incoming, moment, private_incoming
 from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
 from pipelines.store import Store
@@ -31,60 +33,80 @@ FLUSH_SECONDS = 20.0
 """How long a read page may wait for its commit."""
 
 _META = b"postsweep"
-_NAME = re.compile(r"([0-9a-f]{16})\.(\d{6})-(\d{6})\.parquet")
+_NAME = re.compile(r"([0-9a-f]{16})\.(\d{6,})-(\d{6,})\.parquet")
+_STATES = ("open", "gap", "complete")
 
 Row = dict[str, Any]
+Place = tuple[int, str | None]
+"""Where a shard begins or goes on: the number of a page and the keyed hash of its cursor."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A committed page shard: where it lies and what its metadata says."""
+    """A committed page shard. `meta` is what its writer noted: source, state, counts, gaps, traffic and places."""
 
     name: str
     source_hash: str
     first: int
     last: int
+    meta: Row = field(repr=False)
 
     @property
     def platform(self) -> str:
         """Out of its path."""
         return self.name.partition("platform=")[2].partition("/")[0]
 
+    @property
+    def begin(self) -> Place:
+        """Where its first page stands in the source."""
+        return self.first, self.meta["begin"]
 
-def shards_of(store: Store, sweep: str, source_hash: str | None = None) -> list[Shard]:
-    """The committed shards of an open sweep, in page order per source.
+    @property
+    def end(self) -> Place:
+        """Where the page after its last one stands."""
+        return self.last + 1, self.meta["end"]
 
-    A writer that lost its lease may have left a shard that overlaps; from each page on, the longest shard counts.
-    """
-    found: dict[str, dict[int, Shard]] = {}
-    for name in store.names(incoming(sweep), ".parquet"):
+    def beside(self, sweep: str, table: str) -> str:
+        """The name of the file of `identities`, `accounts` or `rejects` that goes with it."""
+        return _beside(self.name, sweep, table, self.meta["writer"])
+
+
+def _beside(name: str, sweep: str, table: str, writer: str) -> str:
+    top = f"{incoming(sweep)}/_rejects" if table == "rejects" else f"{private_incoming(sweep)}/{table}"
+    return f"{top}/{name.removeprefix(incoming(sweep) + '/').removesuffix('.parquet')}.{writer}.parquet"
+
+
+def shards_of(store: Store, sweep: str, source_hash: str = "*") -> list[Shard]:
+    """The committed shards of an open sweep or of one source, in page order per source."""
+    found: dict[str, list[Shard]] = {}
+    for name in store.matching(f"{incoming(sweep)}/platform=*/{source_hash}.*.parquet"):
         match = _NAME.fullmatch(Path(name).name)
-        if match is None or "/_" in name or (source_hash is not None and match[1] != source_hash):
-            continue
-        shard = Shard(name, match[1], int(match[2]), int(match[3]))
-        starts = found.setdefault(shard.source_hash, {})
-        if shard.first not in starts or starts[shard.first].last < shard.last:
-            starts[shard.first] = shard
+        if match is not None:
+            shard = Shard(name, match[1], int(match[2]), int(match[3]), _metadata(store.path(name)))
+            found.setdefault(shard.source_hash, []).append(shard)
     return [shard for key in sorted(found) for shard in _chain(found[key])]
 
 
-def _chain(starts: dict[int, Shard]) -> Iterator[Shard]:
-    page = 0
-    while page in starts:
-        yield starts[page]
-        page = starts[page].last + 1
+def _chain(shards: list[Shard]) -> Iterator[Shard]:
+    """The shards of one source that follow on each other, page by page and cursor by cursor.
+
+    A writer that lost its lease, or a task that ran twice, may have left others beside them. Of several ways through
+    the one counts that ends the source, else the one that gets furthest.
+    """
+    best: dict[Place, tuple[tuple[int, int], Shard]] = {}
+    for shard in sorted(shards, key=lambda each: (-each.first, each.name)):
+        onward = best.get(shard.end)
+        worth = (_STATES.index(shard.meta["state"]), shard.last) if onward is None else onward[0]
+        if shard.begin not in best or worth > best[shard.begin][0]:
+            best[shard.begin] = (worth, shard)
+    place: Place = (0, None)
+    while place in best:
+        yield best[place][1]
+        place = best[place][1].end
 
 
-def shard_metadata(path: Path) -> Row:
-    """What a shard's writer noted of it: pages, counts, state, gaps, rejects and traffic."""
-    metadata = pq.read_schema(path).metadata
-    return orjson.loads(metadata[_META])  # type: ignore[no-any-return]
-
-
-def private_names(name: str, sweep: str) -> tuple[str, str]:
-    """The identities shard and the accounts shard that belong to a page shard."""
-    below = name.removeprefix(incoming(sweep) + "/")
-    return f"{private_incoming(sweep)}/identities/{below}", f"{private_incoming(sweep)}/accounts/{below}"
+def _metadata(path: Path) -> Row:
+    return orjson.loads(pq.read_schema(path).metadata[_META])  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -109,6 +131,7 @@ class ShardSink:
         self._source = source
         self._name = settings.names.source(source)
         self._hash = settings.names.source_hash(source)
+        self._writer = uuid.uuid4().hex[:12]
         self._pages: list[Page] = []
         self._oldest = time.monotonic()
         self._next = Position()
@@ -118,13 +141,12 @@ class ShardSink:
         shards = shards_of(self._store, self._settings.sweep, self._hash)
         if shards:
             last = shards[-1]
-            if shard_metadata(self._store.path(last.name))["state"] == "complete":
+            if last.meta["state"] == "complete":
                 return None
-            identities, _ = private_names(last.name, self._settings.sweep)
-            if not self._store.exists(identities):
-                raise ArchiveError(f"{self._store.path(identities)}: missing beside its page shard; restore it")
-            cursor = shard_metadata(self._store.path(identities))["next_cursor"]
-            self._next = Position(last.last + 1, cursor)
+            identities = self._store.path(last.beside(self._settings.sweep, "identities"))
+            if not identities.exists():
+                raise ArchiveError(f"{identities}: missing beside its page shard; restore it")
+            self._next = Position(last.last + 1, _metadata(identities)["next_cursor"])
         return self._next
 
     def page(self, page: Page) -> None:
@@ -174,31 +196,41 @@ class ShardSink:
             "source": self._name,
             "platform": self._source.platform,
             "host": self._source.authority,
+            "writer": self._writer,
+            "begin": self._link(self._next.cursor),
+            "end": self._link(following),
             "state": state,
             "pages": len(pages),
             "posts": len(posts),
             "outside": sum(page.outside for page in pages),
-            "rejects": rejects,
+            "rejects": len(rejects),
             "gaps": [{"since": moment(g.since), "until": moment(g.until), "reason": g.reason} for g in gaps],
             "traffic": asdict(traffic or Traffic()),
         }
         folder = f"{incoming(settings.sweep)}/platform={self._source.platform}"
         name = f"{folder}/{self._hash}.{first:06d}-{last:06d}.parquet"
-        identities, accounts = private_names(name, settings.sweep)
-        self._write(identities, IDENTITY_SCHEMA, [kept.identity for kept in posts], {"next_cursor": following}, True)
-        if settings.keep_accounts:
-            account_rows = [kept.account for kept in posts if kept.account is not None]
-            self._write(accounts, ACCOUNT_SCHEMA, account_rows, {}, True)
+        accounts = [kept.account for kept in posts if kept.account is not None and settings.keep_accounts]
+        cursor = {"next_cursor": following}
         settings.lease.check(self._store)
-        self._write(name, POST_SCHEMA, [kept.row for kept in posts], meta)
+        self._put("identities", name, IDENTITY_SCHEMA, [kept.identity for kept in posts], cursor)
+        for table, schema, rows in (("accounts", ACCOUNT_SCHEMA, accounts), ("rejects", REJECT_SCHEMA, rejects)):
+            if rows:
+                self._put(table, name, schema, rows)
+        with self._store.writing(name) as path:
+            pq.write_table(_table(POST_SCHEMA, [kept.row for kept in posts], meta), path, compression="zstd")
+            settings.lease.check(self._store)
         self._next = Position(last + 1, following)
         if settings.on_commit is not None:
             settings.on_commit(self._source, meta)
 
-    def _write(self, name: str, schema: pa.Schema, rows: list[Row], meta: Row, private: bool = False) -> None:
-        table = pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata({_META: orjson.dumps(meta)})
-        with self._store.writing(name, private=private) as path:
-            pq.write_table(table, path, compression="zstd")
+    def _put(self, table: str, name: str, schema: pa.Schema, rows: list[Row], meta: Row | None = None) -> None:
+        """Writes what goes with a page shard, under this writer's own name."""
+        beside = _beside(name, self._settings.sweep, table, self._writer)
+        with self._store.writing(beside, private=table in PRIVATE_TABLES) as path:
+            pq.write_table(_table(schema, rows, meta or {}), path, compression="zstd")
+
+    def _link(self, cursor: str | None) -> str | None:
+        return None if cursor is None else self._settings.names.link(cursor)
 
     def _storable(self, pages: list[Page]) -> tuple[list["_Kept"], list[Row]]:
         """Rows of the posts that Arrow can hold, and the rejects, among them the posts that it cannot."""
@@ -219,9 +251,8 @@ class ShardSink:
 
     def _kept(self, page: Page, post: Post) -> "_Kept":
         names = self._settings.names
-        cursor = None if page.cursor is None else names.link(page.cursor)
         return _Kept(
-            post_row(post, self._name, page.number, cursor, names),
+            post_row(post, self._name, page.number, self._link(page.cursor), names),
             identity_row(post, self._source, names, self._settings.keep_raw),
             account_row(post, names),
         )
@@ -233,7 +264,7 @@ class ShardSink:
             "position": reject.position,
             "place": reject.place,
             "reason": reject.reason,
-            "fetched_at": moment(page.fetched_at),
+            "fetched_at": page.fetched_at,
         }
 
 
@@ -244,6 +275,10 @@ class _Kept:
     row: Row
     identity: Row
     account: Row | None
+
+
+def _table(schema: pa.Schema, rows: list[Row], meta: Row) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata({_META: orjson.dumps(meta)})
 
 
 def _fit(kept: list[_Kept]) -> bool:

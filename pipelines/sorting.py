@@ -20,9 +20,9 @@ HELD_BYTES = 8 * 1024 * 1024
 """Rows that are dealt or sorted at once, in bytes of Arrow; some copies of them are made."""
 
 _BITS = 6
-"""Bits of the key that choose a file: 64 files are open at once."""
-_DEEPEST = 32 // _BITS
-"""How often files are dealt again: after that a key is so frequent that dealing does not part its rows."""
+"""Bits of the key that choose a file: at most 64 files are open at once."""
+_ALL_BITS = 32
+"""Bits of the key that are looked at: rows that agree in all of them are of one key, and dealing does not part them."""
 
 Keys = Sequence[tuple[str, str]]
 
@@ -34,11 +34,12 @@ def sort_by_hash(tables: Iterator[pa.Table], keys: Keys, scratch: Path) -> Itera
     That key is a column of hexadecimal digits, at least 8 of them, evenly spread and never null. Rows that are equal in
     all keys stay in the order in which they came. `scratch` is a folder for temporary files.
     """
-    yield from _sorted(tables, keys, scratch, 0)
+    yield from _sorted(tables, keys, scratch, 0, _BITS)
 
 
-def _sorted(tables: Iterator[pa.Table], keys: Keys, scratch: Path, depth: int) -> Iterator[pa.Table]:
-    blocks = _blocks(tables, HELD_BYTES if depth < _DEEPEST else sys.maxsize)
+def _sorted(tables: Iterator[pa.Table], keys: Keys, scratch: Path, past: int, bits: int) -> Iterator[pa.Table]:
+    """Sorts rows that agree in the first `past` bits of their key; too many are dealt out by the next `bits` first."""
+    blocks = _blocks(tables, HELD_BYTES if past < _ALL_BITS else sys.maxsize)
     first = next(blocks, None)
     second = next(blocks, None)
     if first is None:
@@ -47,8 +48,11 @@ def _sorted(tables: Iterator[pa.Table], keys: Keys, scratch: Path, depth: int) -
         yield first.take(pc.sort_indices(first, sort_keys=list(keys))).combine_chunks()
         return
     with TemporaryDirectory(dir=scratch) as folder:
-        for path in _deal(chain([first, second], blocks), keys[0][0], Path(folder), depth):
-            yield from _sorted(_read(path), keys, scratch, depth + 1)
+        past += bits
+        for path, size in _deal(chain([first, second], blocks), keys[0][0], Path(folder), past, bits):
+            # As many files again as make pieces of half of what is held: a thousand tiny ones would take far longer.
+            wanted = max(1, (2 * size // HELD_BYTES).bit_length())
+            yield from _sorted(_read(path), keys, scratch, past, min(wanted, _BITS, _ALL_BITS - past) or 1)
             path.unlink()
 
 
@@ -66,32 +70,36 @@ def _blocks(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _deal(tables: Iterator[pa.Table], key: str, folder: Path, depth: int) -> list[Path]:
-    """Deals rows to files by bits of their key; returns the files in the order of those bits."""
+def _deal(tables: Iterator[pa.Table], key: str, folder: Path, past: int, bits: int) -> list[tuple[Path, int]]:
+    """Deals rows to files by the last `bits` of the first `past` bits of their key; returns the files in the order of
+    those bits, each with its rows' size in bytes."""
     writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
-    paths = [folder / f"{place}.arrow" for place in range(1 << _BITS)]
+    sizes = [0] * (1 << bits)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     try:
         for table in tables:
-            places = _places(table.column(key), depth)
+            places = _leading(table.column(key)) >> (_ALL_BITS - past) & (len(sizes) - 1)
             dealt = table.take(np.argsort(places, kind="stable"))
             at = 0
-            for place, count in enumerate(np.bincount(places, minlength=len(paths)).tolist()):
+            for place, count in enumerate(np.bincount(places, minlength=len(sizes)).tolist()):
                 if count:
                     if place not in writers:
-                        writers[place] = pa.ipc.new_stream(str(paths[place]), table.schema, options=options)
-                    writers[place].write_table(dealt.slice(at, count))
+                        path = folder / f"{place}.arrow"
+                        writers[place] = pa.ipc.new_stream(str(path), table.schema, options=options)
+                    piece = dealt.slice(at, count)
+                    writers[place].write_table(piece)
+                    sizes[place] += piece.nbytes
                 at += count
     finally:
         for writer in writers.values():
             writer.close()
-    return [paths[place] for place in sorted(writers)]
+    return [(folder / f"{place}.arrow", sizes[place]) for place in sorted(writers)]
 
 
-def _places(key: pa.ChunkedArray, depth: int) -> NDArray[np.int64]:
+def _leading(key: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The first 32 bits of each key."""
     digits = "".join(pc.utf8_slice_codeunits(key, 0, 8).to_pylist())
-    leading = np.frombuffer(bytes.fromhex(digits), ">u4").astype(np.int64)
-    return leading >> (32 - _BITS * (depth + 1)) & ((1 << _BITS) - 1)
+    return np.frombuffer(bytes.fromhex(digits), ">u4").astype(np.int64)
 
 
 def _read(path: Path) -> Iterator[pa.Table]:

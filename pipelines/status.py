@@ -5,7 +5,7 @@ from typing import Any
 from pipelines.archive import incoming, read_archive, run_manifests, sweep_manifest
 from pipelines.config import SweepConfig
 from pipelines.seal import is_sealing
-from pipelines.shards import shard_metadata, shards_of
+from pipelines.shards import shards_of
 
 
 def sweep_status(config: SweepConfig) -> dict[str, Any]:
@@ -30,12 +30,11 @@ def sweep_status(config: SweepConfig) -> dict[str, Any]:
             "runs": runs,
         }
     sources: dict[str, dict[str, Any]] = {}
-    for shard in shards_of(store, config.id):
-        meta = shard_metadata(store.path(shard.name))
+    for meta in (shard.meta for shard in shards_of(store, config.id)):
         source = sources.setdefault(meta["source"], {"source": meta["source"], "pages": 0, "posts": 0, "rejects": 0})
         source["pages"] += meta["pages"]
         source["posts"] += meta["posts"]
-        source["rejects"] += len(meta["rejects"])
+        source["rejects"] += meta["rejects"]
         source["state"], source["gaps"] = meta["state"], meta["gaps"]
     begun = store.exists(incoming(config.id))
     return {

@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,17 +96,24 @@ class Store:
             path.relative_to(self.root).as_posix() for path in base.rglob(f"*{suffix}") if path.is_file()
         )
 
+    def matching(self, pattern: str) -> list[str]:
+        """The names that match a glob, sorted."""
+        return sorted(path.relative_to(self.root).as_posix() for path in self.root.glob(pattern))
+
     def exists(self, name: str) -> bool:
         """Whether a file or folder stands there."""
         return self.path(name).exists()
 
     def remove(self, name: str) -> None:
-        """Removes a file or a whole folder; nothing happens when it is gone already."""
+        """Removes a file or a whole folder; nothing happens where it is gone already, or goes at this moment."""
         path = self.path(name)
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        if not path.exists():
+            return
+        with disk_errors(self.root), suppress(FileNotFoundError):
+            if path.is_dir():
+                _remove_folder(path)
+            else:
+                path.unlink()
 
     def sync_folder(self, folder: str) -> None:
         """Forces a whole folder to the disk, so that a later rename of it is durable."""
@@ -123,6 +130,16 @@ class Store:
             _make_folders(self.path(final).parent, self.root, private=False)
             self.path(staged).rename(self.path(final))
             _sync(self.path(final).parent)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Removes a folder, also while somebody else does."""
+
+    def refused(_function: object, _path: str, why: tuple[type[BaseException], BaseException, object]) -> None:
+        if not isinstance(why[1], FileNotFoundError):
+            raise why[1]
+
+    shutil.rmtree(folder, onerror=refused)
 
 
 def _make_folders(folder: Path, root: Path, private: bool) -> None:
@@ -153,6 +170,10 @@ def disk_errors(root: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ArchiveError(
                 f"{root}: no space left; free some and run the same command again, nothing committed is lost"
+            ) from error
+        if error.errno == errno.ENOTDIR:
+            raise ArchiveError(
+                f"{error.filename or root}: a file stands where a folder is needed; name another place for the archive"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ArchiveError(

@@ -1,5 +1,6 @@
 """Makes posts, pages and small sealed sweeps for the tests, through the project's own sinks and sealing."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,13 +67,13 @@ def sink_settings(store: Store, **changes: object) -> SinkSettings:
     return SinkSettings(**{**values, "names": NAMES, **changes})  # type: ignore[arg-type]
 
 
-def seal_settings(part_rows: int = 100) -> SealSettings:
+def seal_settings(part_rows: int = 100, sources: Iterable[Source] = SOURCES[:1]) -> SealSettings:
     """What the manifest of the tests' sweep says."""
     return SealSettings(
         sweep=SWEEP,
         window={"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"},
         config={"sweep": {"id": SWEEP}},
-        sources=[NAMES.source(source) for source in SOURCES],
+        sources=[NAMES.source(source) for source in sources],
         fingerprint=NAMES.fingerprint,
         part_rows=part_rows,
     )
@@ -87,7 +88,7 @@ def sealed_sweep(root: Path, pages: dict[Source, list[Page]], part_rows: int = 1
         for each in read:
             sink.page(each)
         sink.finish([], Traffic(requests=len(read)))
-    return seal(store, settings.lease, seal_settings(part_rows))
+    return seal(store, settings.lease, seal_settings(part_rows, pages))
 
 
 GAP = Gap(NOON - timedelta(hours=12), NOON, "the server asks for a login")

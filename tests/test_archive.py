@@ -114,7 +114,7 @@ def test_nothing_that_leads_back_stands_outside_identities(tmp_path: Path) -> No
 
     sink.finish([], Traffic())
     assert leaking() == []
-    seal(store, settings.lease, seal_settings())
+    seal(store, settings.lease, seal_settings(sources=[AUTHOR]))
     assert leaking() == []
     for path in (tmp_path / "identities").rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
@@ -154,16 +154,71 @@ def test_a_source_that_ended_in_a_gap_is_tried_again_and_the_gap_is_told(tmp_pat
     assert (source["pages"], source["posts"]) == (1, 1)
 
 
-def test_a_shard_of_a_writer_that_lost_its_lease_doubles_nothing(tmp_path: Path) -> None:
+def flushed(sink: ShardSink, numbers: range, last: bool = False) -> None:
+    """Reads pages of ten posts and commits them: as a whole source, or as if more followed."""
+    for number in numbers:
+        sink.page(page(number, [post(10 * number + index) for index in range(10)], last and number == numbers[-1]))
+    if last:
+        sink.finish([], Traffic())
+    else:
+        sink._commit("open", [], None)
+
+
+@pytest.mark.parametrize("second_ends", [range(5), range(1), range(10)])
+def test_two_writers_of_one_source_neither_lose_nor_double_a_post(tmp_path: Path, second_ends: range) -> None:
+    """As when Dask hands a task to another worker while the first still runs, under the same lease."""
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    first, second = ShardSink(settings, ONE), ShardSink(settings, ONE)
+    flushed(first, range(3))
+    flushed(second, second_ends)
+    flushed(first, range(3, 10), last=True)
+    assert ShardSink(settings, ONE).position() is None
+    assert seal(store, settings.lease, seal_settings())["counts"]["posts"] == 100
+    assert verify_archive(tmp_path, SWEEP, QuietProgress()) == []
+
+
+def test_a_writer_that_lost_its_lease_leaves_the_cursor_of_its_heir_alone(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     settings = sink_settings(store)
     late = ShardSink(settings, ONE)
-    late.page(page(0, [post(1)]))
-    late.finish([GAP], Traffic())
-    name = shards_of(store, SWEEP)[0].name
-    longer = store.path(name.replace("-000000.", "-000004."))
-    longer.write_bytes(store.path(name).read_bytes())
-    assert [(shard.first, shard.last) for shard in shards_of(store, SWEEP)] == [(0, 4)]
+    late.page(page(0, [post(99)]))
+    heirs = replace(settings, lease=replace(settings.lease, token=settings.lease.token + 1))
+    store.put(f"leases/sweep-{SWEEP}.{heirs.lease.token}.json", b"{}")
+    flushed(ShardSink(heirs, ONE), range(1))
+    with pytest.raises(ArchiveError, match="took over"):
+        late.finish([], Traffic())
+    assert ShardSink(heirs, ONE).position() == Position(1, "cursor-1")
+
+
+def test_a_sweep_with_a_source_that_was_not_read_to_an_end_is_not_sealed(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    flushed(ShardSink(settings, ONE), range(2))
+    with pytest.raises(ArchiveError, match=r"1 of its sources .*one\.example:public first"):
+        seal(store, settings.lease, seal_settings())
+    flushed(ShardSink(settings, TWO), range(1), last=True)
+    with pytest.raises(ArchiveError, match="2 of its sources"):
+        seal(store, settings.lease, seal_settings(sources=[ONE, TWO, AUTHOR]))
+    assert not is_sealing(store, SWEEP)
+
+
+def test_which_sighting_wins_does_not_depend_on_its_page(tmp_path: Path) -> None:
+    digests = []
+    for name, before in (("early", 0), ("late", 1)):
+        pages = [page(number, [post(50 + number)]) for number in range(before)]
+        pages.append(page(before, [post(1, likes=None)], last=True))
+        other = [page(0, [post(7), post(1, host="two.example")], last=True)]
+        sealed_sweep(tmp_path / name, {ONE: pages, TWO: other})
+        digests.append([row["host"] for row in rows(tmp_path / name) if row["text"] == "post number 1"])
+    assert digests[0] == digests[1] == ["one.example"]
+
+
+def test_many_rejects_of_one_page_are_kept_apart_and_counted(tmp_path: Path) -> None:
+    manifest = sealed_sweep(tmp_path, {ONE: [page(0, [post(1)], last=True, rejects=20_000)]}, part_rows=7000)
+    assert manifest["counts"]["rejects"] == 20_000
+    assert [part["rows"] for part in manifest["parts"]["rejects"]] == [6667, 6667, 6666]
+    assert {row["position"] for row in rows(tmp_path, "rejects")} == set(range(20_000))
 
 
 def test_a_writer_without_the_lease_does_not_commit(tmp_path: Path) -> None:
