@@ -212,7 +212,7 @@ def test_the_name_beside_a_mail_address_is_the_name_of_the_author() -> None:
 @pytest.mark.parametrize("piece", [b"<!DOCTYPE[", b"<!ENTITY [x]", b"<media:group>", b"&#x", b"<!DOCTYPE x [<!ENTITY "])
 def test_no_document_takes_long_to_be_told_from_a_feed(piece: bytes) -> None:
     with pytest.raises(NotAFeedError):
-        parse_feed(piece * 100_000 + b"]<", "application/xml", PRESS, NOW)
+        parse_feed(piece * 30_000 + b"]<", "application/xml", PRESS, NOW)
 
 
 # Hostile records
