@@ -123,9 +123,13 @@ def identity_row(post: Post, source: Source, names: Pseudonyms, keep_raw: bool) 
     }
 
 
-def _json(raw: dict[str, Any]) -> str:
-    """JSON as text where UTF-8 can hold it, with escapes where a string holds half a character."""
-    told = json.dumps(raw, ensure_ascii=False, sort_keys=True)
+def _json(raw: dict[str, Any]) -> str | None:
+    """JSON as text where UTF-8 can hold it, with escapes where a string holds half a character; None for what is
+    nested deeper than can be written, which no platform sends."""
+    try:
+        told = json.dumps(raw, ensure_ascii=False, sort_keys=True)
+    except RecursionError:
+        return None
     try:
         told.encode()
     except UnicodeEncodeError:

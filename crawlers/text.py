@@ -5,10 +5,11 @@ Pure functions. What names an account (handles, DIDs, profile addresses) becomes
 
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree, html
 
@@ -16,28 +17,57 @@ MENTION = "@user"
 MARK = "\x00"
 """Stands for a placeholder until `mask` has written it: no text that was cleaned holds it, so that no name can be read
 into what follows a mention without a space."""
+END = "\x01"
+"""Stands after an address that was written into a text, until `part_addresses` has parted it from what follows."""
 
-_BLOCKS = {"p", "div", "br", "li", "ul", "ol", "blockquote", "pre", "tr", "table", "hr"}
-_BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "section", "article"}
+_BLOCKS = {"p", "div", "br", "ul", "ol", "dl", "blockquote", "pre", "table", "hr", "section", "article", "aside"}
+_BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "header", "footer", "nav", "figure", "figcaption", "main", "details"}
+_LINES = {"li", "tr", "dt", "dd", "summary", "br", "hr"}
+"""Begin a line, and leave no empty one behind."""
 _UNSHOWN = re.compile(r"<(script|style|template|noscript)\b.*?(?:</\1\s*>|$)", re.DOTALL | re.IGNORECASE)
 _HIDDEN = {"script", "style", "template", "noscript", "head", "title", "object", "iframe"}
+_PICTURED = {"emoji", "custom-emoji", "wp-smiley"}
+"""Classes of pictures that stand for a character, which is their alternative text."""
+
+# No address goes on over these, as nothing else parts words in Chinese and Japanese; nor does it end in punctuation.
+_STOP = r"\s<>\"'（）「」『』【】《》，。、！？；：()"
+_LAST = rf"{_STOP}.,;:!?\]*…"
+_URL = rf"https?://(?:[^{_STOP}]|\([^{_STOP}]*\))*(?:[^{_LAST}]|\([^{_STOP}]*\))"
+_HOST = r"(?<![A-Za-z0-9_@/.:-])(?:[A-Za-z0-9-]+\.)+"
+_BARE = rf"{_HOST}[A-Za-z]{{2,}}/(?:[^{_STOP}]*[^{_LAST}])?"
+# ASCII where there is any: a name is not read into Chinese or Japanese that follows it.
+_SCHEMED = r"(?:(?:at://|acct:)(?:[!#-&(-;=?-~]+|[^\s<>\"'，。]+)|did:[a-z]+:[A-Za-z0-9._:%-]+(?:/[\w.~/-]+)?)(?<![.,;:!?)])"
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
-# A name in Latin letters ends where other scripts begin, as nothing else parts words in Chinese and Japanese; a name
-# that begins in another script runs to the next space. What stands before must not make it the rest of an address.
-_HANDLE = re.compile(rf"(?<![A-Za-z0-9_@/.＠])[@＠](?:{_NAME}|\w+)(?:@{_NAME})?")
-_SCHEMED = re.compile(
-    r"at://[^\s<>\"'，。]+|acct:[^\s<>\"'，。]+|did:[a-z]+:[A-Za-z0-9._:%-]+(?:/[\w.~/-]+)?"
-    r"|(?<![\w.-])[A-Za-z0-9-]+\.bsky\.social\b",
-    re.IGNORECASE,
+# A name in Latin letters ends where other scripts begin; a name that begins in another script runs to the next space.
+# What stands before must not make it the rest of a mail address.
+_HANDLE = rf"(?<![A-Za-z0-9_@＠])[@＠]+(?:{_NAME}|\w+)(?:@{_NAME})*"
+_TARGET = re.compile(
+    rf"(?P<url>{_URL})|(?P<account>{_SCHEMED}|{_HOST}bsky\.social\b(?!/)|{_HANDLE})|(?P<bare>{_BARE})", re.IGNORECASE
 )
-_BARE_PROFILE = re.compile(
-    r"(?<![\w@/.:-])(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}/(?:(?:web/)?@|users/|profile/)[A-Za-z0-9_.@:%/-]*[A-Za-z0-9_]"
+_ADDRESS = re.compile(_URL, re.IGNORECASE)
+_WHOLE_HANDLE = re.compile(_HANDLE)
+_ASCII = re.compile(r"[!-~]*")
+_READ_INTO = re.compile(rf"{END}(?=[.,;:!?]*[^{_LAST}])")
+
+_PROFILE = re.compile(
+    r"^/(?:web/)?@[^/]|^/(?:users|profile|user|ap/users)/[^/]+|^/u/(?!\d(?:/|$))[^/]+", re.IGNORECASE
 )
-_URL = re.compile(r"https?://[^\s<>\"'（）「」，。]*[^\s<>\"'（）「」，。.,;:!?)\]]", re.IGNORECASE)
-_PROFILE = re.compile(r"^/(?:web/)?@|^/(?:users|profile|u|user|channel|c|ap/users)/[^/]+", re.IGNORECASE)
-# An address can carry another one, or a name: viewers, previews and proxies of posts and pictures do.
+_FIRST = r"^/(?!(?:hashtag|search|explore|intent|share|home|i|p|tv|reels?|about)(?:/|$))\w+"
+_PROFILE_OF = {
+    "youtube.com": re.compile(r"^/(?:c|channel)/[^/]+"),
+    "x.com": re.compile(_FIRST),
+    "twitter.com": re.compile(_FIRST),
+    "instagram.com": re.compile(_FIRST),
+    "facebook.com": re.compile(r"^/(?:profile\.php|people/)"),
+    "weibo.com": re.compile(r"^/(?:n/|\d{5,})"),
+}
+"""Paths that name an account on one site only: elsewhere `/c/economy` is a part of a newspaper."""
+# An address can carry another one, or a name: viewers, previews and proxies of posts and pictures do. A place on a map
+# is no name.
 _CARRIED = re.compile(
-    r"/@|at://|did:[a-z]+:|acct:|bsky\.app/profile/|\.bsky\.social\b|/users/[^/]+/statuses/", re.IGNORECASE
+    r"/@(?=[^/])(?!-?\d+\.\d+,)|[?&=]@\w|at://|did:[a-z]+:|acct:|bsky\.app/profile/|\.bsky\.social\b"
+    r"|/users/[^/]+/statuses/",
+    re.IGNORECASE,
 )
 
 
@@ -74,6 +104,7 @@ def names_account(url: str) -> bool:
     """Whether an address leads to a profile, or to a post whose address names its author."""
     try:
         parts = urlsplit(url)
+        host = (parts.hostname or "").removeprefix("www.").removeprefix("mobile.").removeprefix("m.")
     except ValueError:
         return True
     path = unquote(parts.path)
@@ -81,8 +112,14 @@ def names_account(url: str) -> bool:
         parts.scheme in ("at", "did", "acct")
         or "@" in parts.netloc
         or _PROFILE.search(path) is not None
+        or (host in _PROFILE_OF and _PROFILE_OF[host].search(path) is not None)
         or _CARRIED.search(unquote(url)) is not None
     )
+
+
+def is_web(url: str) -> bool:
+    """Whether an address is one of the web."""
+    return url.lower().startswith(("http://", "https://"))
 
 
 def mask(text: str, accounts: frozenset[str] = frozenset()) -> tuple[str, int]:
@@ -92,24 +129,30 @@ def mask(text: str, accounts: frozenset[str] = frozenset()) -> tuple[str, int]:
     """
     count = 0
 
-    def replaced(_: re.Match[str]) -> str:
+    def masked(match: re.Match[str]) -> str:
         nonlocal count
-        count += 1
-        return MENTION
+        found, scheme = match[0], "" if match["url"] else "https://"
+        if match["account"]:
+            count += found != MENTION
+            return MENTION
+        # What follows an address in another script without a space is no part of it, unless it is the name.
+        ascii_part = _ASCII.match(found)
+        for part in dict.fromkeys((ascii_part[0] if ascii_part else "", found)):
+            if part and (names_account(scheme + part) or _leads_to(scheme + part, accounts)):
+                count += 1
+                return MENTION + found[len(part) :]
+        return found
 
-    def url(match: re.Match[str]) -> str:
-        found = match[0]
-        return replaced(match) if names_account(found) or _leads_to(found, accounts) else found
-
-    pieces = []
-    for piece in text.split(MARK):
-        masked = _SCHEMED.sub(replaced, _BARE_PROFILE.sub(replaced, _URL.sub(url, piece)))
-        pieces.append(_HANDLE.sub(lambda match: MENTION if match[0] == MENTION else replaced(match), masked))
-    return MENTION.join(pieces), count
+    return MENTION.join(_TARGET.sub(masked, piece) for piece in text.split(MARK)), count
 
 
 def _leads_to(url: str, accounts: frozenset[str]) -> bool:
     return any(url == account or url.startswith(account + "/") for account in accounts)
+
+
+def part_addresses(text: str) -> str:
+    """A space after an address that was written in (`END`), where what follows would be read into it."""
+    return _READ_INTO.sub(" ", text).replace(END, "")
 
 
 def read_plain(text: str, accounts: frozenset[str] = frozenset()) -> Reading:
@@ -120,7 +163,7 @@ def read_plain(text: str, accounts: frozenset[str] = frozenset()) -> Reading:
 
 def links_in(text: str) -> list[str]:
     """The http addresses in a plain text that name no account, once each."""
-    return [link for link in dict.fromkeys(_URL.findall(text)) if not names_account(link)]
+    return [link for link in dict.fromkeys(_ADDRESS.findall(text)) if not names_account(link)]
 
 
 def shows_address(shown: str, address: str) -> bool:
@@ -132,9 +175,20 @@ def shows_address(shown: str, address: str) -> bool:
     return not bare or (("." in bare or "/" in bare) and any(start.startswith(bare) for start in starts))
 
 
-def read_html(markup: str, accounts: frozenset[str] = frozenset()) -> Reading:
+def account_words(shown: str, address: str) -> str:
+    """What is written of a link that names an account: the placeholder (`MARK`), after the words of the link unless
+    they are its address or the name in it."""
+    name = shown.strip("@＠ ").casefold().partition("@")[0]
+    told = unquote(address).casefold()
+    names = {*re.split(r"[/@?=&#]+", told), *re.split(r"[/@?=&#.]+", told)}
+    return MARK if not name or name in names or shows_address(shown, address) else f"{shown} ({MARK})"
+
+
+def read_html(
+    markup: str, accounts: frozenset[str] = frozenset(), *, base: str = "", unshown: frozenset[str] = frozenset()
+) -> Reading:
     """A text in HTML: blocks become lines, an anchor its address, a mention the placeholder, and no entity is
-    resolved from anywhere."""
+    resolved from anywhere. Addresses are relative to `base`; elements of the classes in `unshown` are left out."""
     if "<" not in markup and "&" not in markup:
         return read_plain(markup, accounts)
     prepared = clean(markup)
@@ -147,9 +201,9 @@ def read_html(markup: str, accounts: frozenset[str] = frozenset()) -> Reading:
         return _stripped(prepared, accounts)
     if any("depth" in entry.message for entry in parser.error_log):  # the parser drops what is nested deeper
         return _stripped(prepared, accounts)
-    walk = _Walk(accounts)
+    walk = _Walk(accounts, base, unshown)
     walk.element(root)
-    lines = [" ".join(line.split()) for line in "".join(walk.pieces).split("\n")]
+    lines = [" ".join(line.split()) for line in part_addresses("".join(walk.pieces)).split("\n")]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     masked, count = mask(MARK.join(tidy(piece) for piece in text.split(MARK)), accounts)
     links = [link for link in dict.fromkeys(walk.links) if not names_account(link) and not _leads_to(link, accounts)]
@@ -157,56 +211,84 @@ def read_html(markup: str, accounts: frozenset[str] = frozenset()) -> Reading:
 
 
 def _stripped(markup: str, accounts: frozenset[str]) -> Reading:
-    return read_plain(unescape(re.sub(r"<[^>]*>", " ", _UNSHOWN.sub(" ", markup))), accounts)
+    return read_plain(unescape(re.sub(r"<[^<>]*>", " ", _UNSHOWN.sub(" ", markup))), accounts)
 
 
 class _Walk:
     """Collects the text of a tree, without recursion into what is hidden."""
 
-    def __init__(self, accounts: frozenset[str]) -> None:
+    def __init__(self, accounts: frozenset[str], base: str, unshown: frozenset[str]) -> None:
         self.accounts = accounts
+        self.base = base
+        self.unshown = unshown
         self.pieces: list[str] = []
         self.links: list[str] = []
         self.mentions = 0
 
     def element(self, root: Any) -> None:
-        """Walks iteratively: markup may be nested deeper than the interpreter's stack."""
-        stack: list[tuple[Any, bool]] = [(root, False)]
+        """Walks iteratively: markup may be nested deeper than the interpreter's stack. White space counts as one
+        space, but in `pre`, where a line is a line."""
+        stack: list[tuple[Any, bool, bool]] = [(root, False, False)]
         while stack:
-            node, leaving = stack.pop()
+            node, leaving, kept = stack.pop()
             if leaving:
-                if node.tag in _BLOCKS and node.tag != "br":
-                    self.pieces.append("\n")
-                self.pieces.append(node.tail or "" if node is not root else "")
+                self.pieces.append(" " if node.tag in ("td", "th") else "\n" if node.tag in _BLOCKS - _LINES else "")
+                self.told(node.tail if node is not root else "", kept)
                 continue
-            if not isinstance(node.tag, str) or node.tag in _HIDDEN:
-                self.pieces.append(node.tail or "")
+            if not self.shown(node) or (node.tag == "a" and self.anchor(node)):
+                self.told(node.tail, kept)
                 continue
-            if node.tag == "a" and self.anchor(node):
-                self.pieces.append(node.tail or "")
-                continue
-            if node.tag in _BLOCKS:
+            if node.tag in _BLOCKS | _LINES:
                 self.pieces.append("\n")
-            self.pieces.append(re.sub(r"\s+", " ", node.text) if node.text and node.tag != "pre" else node.text or "")
-            stack.append((node, True))
-            stack += [(child, False) for child in reversed(node)]
+            inside = kept or node.tag == "pre"
+            self.told(self.pictured(node) if node.tag == "img" else node.text, inside)
+            stack.append((node, True, kept))
+            stack += [(child, False, inside) for child in reversed(node)]
+
+    def told(self, text: str | None, kept: bool) -> None:
+        """Adds a piece of text."""
+        self.pieces.append(text or "" if kept else re.sub(r"\s+", " ", text or ""))
+
+    def shown(self, node: Any) -> bool:
+        """Whether an element is one, and shows."""
+        return isinstance(node.tag, str) and node.tag not in _HIDDEN and not self.unshown & set(_classes(node))
+
+    def pictured(self, node: Any) -> str:
+        """The character that a picture stands for."""
+        return node.get("alt") or "" if _PICTURED & set(_classes(node)) else ""
 
     def anchor(self, node: Any) -> bool:
         """Writes an anchor in place of its content: a mention, a tag, a bare address or `words (address)`."""
-        href = (node.get("href") or "").strip()
-        classes = (node.get("class") or "").split()
-        shown = " ".join(node.text_content().split())
-        if "hashtag" in classes or shown.startswith("#"):
+        href, classes = (node.get("href") or "").strip(), _classes(node)
+        blocks = any(child.tag in _BLOCKS | _LINES for child in node.iter())
+        shown = " ".join((" ".join(node.itertext()) if blocks else node.text_content()).split())
+        rel = (node.get("rel") or "").split()
+        if "hashtag" in classes or (shown.startswith("#") and ("tag" in rel or " " not in shown)):
             self.pieces.append(shown)
             return True
-        if "mention" in classes or shown.startswith("@") or _leads_to(href, self.accounts) or (
-            href and names_account(href)
-        ):
+        with suppress(ValueError):  # what cannot be joined stays as it is
+            href = urljoin(self.base, href) if href else ""
+        told = "mention" in classes or _WHOLE_HANDLE.fullmatch(shown) is not None
+        if told or (href and (_leads_to(href, self.accounts) or names_account(href))):
             self.mentions += 1
-            self.pieces.append(MARK)
+            told = self.unsigned() or told
+            self.pieces.append(MARK if told else account_words(shown, href))
             return True
-        if not href.lower().startswith(("http://", "https://")):
+        if not is_web(href):
             return False
         self.links.append(href)
-        self.pieces.append(href if shows_address(shown, href) else f"{shown} ({href})")
+        self.pieces.append(href + END if shows_address(shown, href) else f"{shown} ({href})")
         return True
+
+    def unsigned(self) -> bool:
+        """Takes back the sign of a mention, which some servers write before the anchor; whether there was one."""
+        while self.pieces and not self.pieces[-1]:
+            self.pieces.pop()
+        if not self.pieces or not self.pieces[-1].endswith(("@", "＠")):
+            return False
+        self.pieces[-1] = self.pieces[-1][:-1]
+        return True
+
+
+def _classes(node: Any) -> list[str]:
+    return (node.get("class") or "").split()

@@ -1,12 +1,8 @@
-import json
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +13,6 @@ from crawlers.politeness import retry_after, wait_for_reset
 from crawlers.post import ParseError, input_digest
 from crawlers.safety import is_public, literal_is_private
 from crawlers.text import clean, mask, read_html
-from tests.shared_data import SHARED
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 STATUS: dict[str, Any] = {
@@ -230,67 +225,3 @@ def test_retry_after_is_a_span_or_a_date(value: str | None, seconds: float | Non
 def test_private_addresses_are_known(address: str) -> None:
     assert not is_public(address)
     assert literal_is_private(f"http://{f'[{address}]' if ':' in address else address}:80/x")
-
-
-def recorded_statuses() -> Iterator[tuple[str, dict[str, Any]]]:
-    if SHARED is None:
-        return
-    for path in sorted((SHARED / "recordings/mastodon").glob("*.yaml")):
-        for exchange in yaml.safe_load(path.read_text())["interactions"]:
-            try:
-                body = json.loads(exchange["response"]["body"]["string"])
-            except (ValueError, TypeError, KeyError):
-                continue
-            for item in body if isinstance(body, list) else [body]:
-                if isinstance(item, dict) and {"uri", "content", "account"} <= set(item):
-                    yield path.name, item
-
-
-@pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
-def test_recorded_statuses_parse_with_the_values_they_hold() -> None:
-    seen = 0
-    for name, status in recorded_statuses():
-        post = parse_status(status, "localhost:3000", NOW)
-        shown = status.get("reblog") or status
-        assert post.id.global_id == status["uri"], name
-        assert post.created_at == datetime.fromisoformat(status["created_at"]), name
-        assert (post.edited_at is None) == (shown.get("edited_at") is None), name
-        assert post.lang == shown["language"], name
-        assert (post.likes, post.replies) == (status["favourites_count"], status["replies_count"]), name
-        assert post.hashtags == [tag["name"].casefold() for tag in shown["tags"]], name
-        assert post.media is not None
-        assert [item.type for item in post.media] == [item["type"] for item in shown["media_attachments"]], name
-        assert "<" not in (post.text or "") or "&lt;" in shown["content"], name
-        assert (post.reply_to is None) == (status["in_reply_to_id"] is None), name
-        seen += 1
-    assert seen > 20
-
-
-@pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
-def test_recorded_feeds_parse() -> None:
-    assert SHARED is not None
-    for path in sorted((SHARED / "recordings/feeds").iterdir()):
-        posts, rejects = parse_feed(path.read_bytes(), "application/xml", "https://press.example/feed", NOW)
-        assert posts or rejects or b"<entry" not in path.read_bytes(), path.name
-        for post in posts:
-            assert post.created_at is None or post.created_at < NOW + timedelta(days=365)
-
-
-@pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
-def test_recorded_views_parse_with_the_values_they_hold() -> None:
-    assert SHARED is not None
-    folder: Path = SHARED / "recordings/bluesky"
-    views = json.loads((folder / "bluesky-hydrated-firehose-posts.json").read_text())
-    seen = 0
-    for each in views if isinstance(views, list) else views.get("posts", []):
-        view = each.get("post", each)
-        if "record" not in view or "uri" not in view or "author" not in view:
-            continue
-        post = parse_view(view, "view.example", NOW)
-        assert post.id.global_id == view["uri"]
-        assert post.likes == view.get("likeCount")
-        assert post.created_at == datetime.fromisoformat(view["record"]["createdAt"])
-        parent = view["record"].get("reply", {}).get("parent", {}).get("uri")
-        assert (post.reply_to and post.reply_to.global_id) == parent
-        seen += 1
-    assert seen > 0

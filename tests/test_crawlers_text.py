@@ -14,7 +14,7 @@ from crawlers.platforms.mastodon import parse_status
 from crawlers.post import ACCOUNT_SCHEMA, IDENTITY_SCHEMA, POST_SCHEMA, ParseError, Post
 from crawlers.pseudonyms import account_row, identity_row, post_row
 from crawlers.source import Source
-from crawlers.text import read_html, read_plain
+from crawlers.text import Reading, read_html, read_plain
 from tests.sweeps import NAMES
 from tests.test_crawlers import NOW, STATUS, VIEW
 
@@ -36,12 +36,68 @@ from tests.test_crawlers import NOW, STATUS, VIEW
         ("https://pictures.example/plain/did%3Aplc%3Aabc/x", "@user"),
         ("mail a@b.example, 3 @ 4", "mail a@b.example, 3 @ 4"),
         ("https://news.example/2026/a-story", "https://news.example/2026/a-story"),
+        (".@oakfern said so", ".@user said so"),
+        ("@@oakfern", "@user"),
+        ("thanks @oakfern/@oakley", "thanks @user/@user"),
+        ("@oakfern@hearth.example@oak", "@user"),
+        ("www.oakfern.bsky.social", "@user"),
+        ("@oakfern.bsky.social", "@user"),
+        ("mail a@oak.bsky.social", "mail a@oak.bsky.social"),
+        ("by did:plc:oakoak.", "by @user."),
+        ("at://oakfern.example/app.bsky.feed.post/3k你好", "@user你好"),
+        ("看https://hearth.example/@oakfern你好", "看@user你好"),
+        ("看hearth.example/@oakfern你好", "看@user你好"),
+        ("https://hearth.example/@橡树", "@user"),
+        ("https://x.com/oakfern/status/17", "@user"),
+        ("mobile.twitter.com/oakfern", "@user"),
+        ("https://www.instagram.com/oakfern/", "@user"),
+        ("https://www.youtube.com/c/oakfern", "@user"),
+        ("https://m.youtube.com/channel/oak", "@user"),
+        ("https://talk.example/u/oakfern", "@user"),
+        ("https://weibo.com/1234567890/Mabc", "@user"),
+        ("https://news.example/share?by=@oakfern", "@user"),
     ],
 )
 def test_whatever_names_an_account_is_replaced_and_nothing_beside_it(text: str, masked: str) -> None:
     reading = read_plain(text)
     assert reading.text == masked
     assert not any("oak" in link or "did" in link for link in reading.links)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://news.example/c/economy",
+        "https://news.example/channel/weather",
+        "https://photos.example/u/0/albums",
+        "https://x.com/hashtag/rain",
+        "https://x.com/search?q=rain",
+        "https://www.instagram.com/p/Cabc/",
+        "https://maps.example/maps/@52.52,13.40,15z",
+        "https://pictures.example/puddle@2x.png",
+        "https://news.example/a?mail=desk@news.example",
+    ],
+)
+def test_an_ordinary_link_that_only_looks_like_a_profile_stays(url: str) -> None:
+    assert read_plain(f"see {url}, please") == Reading(f"see {url}, please", [url], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("https://wiki.example/Rain_(weather)", ["https://wiki.example/Rain_(weather)"]),
+        ("(see https://wiki.example/Rain_(weather))", ["https://wiki.example/Rain_(weather)"]),
+        ("[rain](https://news.example/a)", ["https://news.example/a"]),
+        ("**https://news.example/a**", ["https://news.example/a"]),
+        ("https://news.example/a…", ["https://news.example/a"]),
+        ("看https://news.example/a！真的", ["https://news.example/a"]),
+        ("https://news.example/天气", ["https://news.example/天气"]),
+        ("wait... https://news.example/a?b=1&c=2#d.", ["https://news.example/a?b=1&c=2#d"]),
+    ],
+)
+def test_a_link_ends_where_its_address_ends(text: str, links: list[str]) -> None:
+    reading = read_plain(text)
+    assert (reading.text, reading.links) == (text, links)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +109,40 @@ def test_whatever_names_an_account_is_replaced_and_nothing_beside_it(text: str, 
         ('<a href="https://www.x.example/a/b">x.example/a…</a>', "https://www.x.example/a/b"),
         ("<div>" * 3000 + "deep &amp; dark" + "</div>" * 3000, "deep & dark"),
         ("<script>let x</script>" + "<div>" * 3000 + "deep", "deep"),
+        ("<ul><li>coat</li><li>boots</li></ul><p>and a hat</p>", "coat\nboots\n\nand a hat"),
+        ("<pre><code>if rain:\n    stay()</code></pre>", "if rain:\nstay()"),
+        ("<p>one <b>two</b>\nthree</p>", "one two three"),
+        ("<table><tr><td>Mon</td><td>rain</td></tr><tr><td>Tue</td><td>sun</td></tr></table>", "Mon rain\nTue sun"),
+        ("<dl><dt>rain</dt><dd>water</dd></dl>", "rain\nwater"),
+        ("<figure><figcaption>a puddle</figcaption></figure>after", "a puddle\n\nafter"),
+        ('wet <img alt="☔" class="wp-smiley" src="x"> day<img alt="me" src="y">', "wet ☔ day"),
+        ('<a href="https://news.example/1">#1 story today</a>', "#1 story today (https://news.example/1)"),
+        ('<a href="https://hearth.example/tags/rain" rel="tag">#rain</a>', "#rain"),
+        ('<a href="https://news.example/1">@ the beach</a>', "@ the beach (https://news.example/1)"),
+        ('<a href="https://news.example/1"><h2>Rain</h2><p>today</p></a>', "Rain today (https://news.example/1)"),
+        ('<a href="https://news.example/1"><img src="x"></a>More', "https://news.example/1 More"),
+        ('<a href="https://news.example/1">news.example/1</a>更多', "https://news.example/1 更多"),
+        ('<a href="https://news.example/1">news.example/1</a>.', "https://news.example/1."),
+        ('<a href="https://two.example/@birch/5">what they said</a>', "what they said (@user)"),
+        ('<a href="https://two.example/@birch">birch</a>', "@user"),
+        ('@<a href="https://two.example/profile/birch"><span>birch</span></a> hi', "@user hi"),
+        ('<a href="https://oak.example/" rel="me">my site</a>', "my site (https://oak.example/)"),
+        ("<p>أهلا @birch، שלום</p>", "أهلا @user، שלום"),
+        ("<p>👩‍👩‍👧 🏳️‍🌈 👍🏽 :blobcat:</p>", "👩‍👩‍👧 🏳️‍🌈 👍🏽 :blobcat:"),
     ],
 )
 def test_words_beside_a_mention_in_a_link_and_deep_inside_stay(markup: str, text: str) -> None:
     assert read_html(markup).text == text
+
+
+def test_addresses_in_markup_are_relative_to_its_base() -> None:
+    reading = read_html('<a href="../rain">rain</a>', base="https://press.example/2026/feed")
+    assert reading == Reading("rain (https://press.example/rain)", ["https://press.example/rain"], 0)
+
+
+@pytest.mark.parametrize("markup", ["<div>" * 3000 + "<" * 100_000, "@" * 200_000, "a." * 100_000, "https://" * 30_000])
+def test_no_text_takes_long_to_read(markup: str) -> None:
+    read_html(markup)
 
 
 def test_words_right_after_a_mention_of_bluesky_stay() -> None:

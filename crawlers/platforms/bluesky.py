@@ -17,9 +17,21 @@ from crawlers.platforms.fields import (
     time,
 )
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
-from crawlers.text import MARK, links_in, mask, names_account, read_plain, shows_address, tidy
+from crawlers.text import (
+    END,
+    MARK,
+    account_words,
+    is_web,
+    links_in,
+    mask,
+    names_account,
+    part_addresses,
+    read_plain,
+    shows_address,
+    tidy,
+)
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 PLATFORM = "bluesky"
 POST = "app.bsky.feed.post"
 
@@ -68,6 +80,7 @@ def parse_view(payload: object, host: str, fetched_at: datetime) -> Post:
         fetched_at=fetched_at,
         server_time=time(view, "indexedAt", "post."),
         labels=None if labels is None else [_label(label) for label in labels if not label.get("neg")],
+        shown=optional_record(view, "embed", "post."),
         counts=tuple(count(view, f"{each}Count", "post.") for each in ("like", "repost", "reply")),
         raw=view,
     )
@@ -101,6 +114,7 @@ def _post(
     fetched_at: datetime,
     server_time: datetime | None = None,
     labels: list[str] | None = None,
+    shown: Record | None = None,
     counts: tuple[int | None, ...] = (None, None, None),
     raw: Record,
 ) -> Post:
@@ -110,7 +124,7 @@ def _post(
         raise ParseError("$type", "not a post record")
     facets = list(_features(value))
     body, mentions = _body(value, facets)
-    embeds = _embeds(value)
+    embeds = _embeds(optional_record(value, "embed"))
     links = [link for kind, _, _, link in facets if kind == "link"]
     externals = [external for embed in embeds if (external := optional_record(embed, "external", "embed."))]
     links += [link for external in externals if (link := text(external, "uri", "embed.external."))]
@@ -119,8 +133,9 @@ def _post(
     quoted = _quoted(embeds)
     tags = [tag for kind, _, _, tag in facets if kind == "tag"] + (texts(value, "tags") or [])
     langs = texts(value, "langs")
-    self_labels = optional_record(value, "labels") or {}
-    claimed = [_label(label) for label in records(self_labels, "values", "labels.") or []]
+    self_labels = optional_record(value, "labels")
+    if self_labels is not None:  # a repository has no labels but those that an author gives to the post
+        labels = [*(labels or []), *(_label(label) for label in records(self_labels, "values", "labels.") or [])]
     return Post(
         id=PostId(PLATFORM, uri),
         host=host,
@@ -137,12 +152,12 @@ def _post(
         quote_of=quoted,
         hashtags=list(dict.fromkeys(tag.casefold() for tag in tags)),
         mention_count=mentions,
-        links=[link for link in dict.fromkeys([*links, *links_in(body)]) if not names_account(link)],
-        media=list(_media(embeds)),
+        links=[link for link in dict.fromkeys([*links, *links_in(body)]) if is_web(link) and not names_account(link)],
+        media=list(_media(embeds, _media_urls(_embeds(shown)))),
         likes=counts[0],
         reposts=counts[1],
         replies=counts[2],
-        platform_labels=None if labels is None else list(dict.fromkeys([*labels, *claimed])),
+        platform_labels=None if labels is None else list(dict.fromkeys(labels)),
         raw=raw,
     )
 
@@ -176,30 +191,34 @@ def _features(value: Record) -> Iterator[tuple[str, int, int, str]]:
 
 def _body(value: Record, facets: list[tuple[str, int, int, str]]) -> tuple[str, int]:
     """The text with mentions replaced and shortened links written out; facets count bytes of UTF-8."""
-    # A zero byte could pass for a mark; another control character, which is dropped later, keeps the offsets.
-    source = (text(value, "text") or "").replace(MARK, "\x01").encode("utf-8", "replace")
-    mentions = 0
-    for kind, start, end, target in sorted(facets, key=lambda facet: -facet[1]):
-        if not start < end <= len(source):
-            continue
+    # These two stand for marks; another control character, which is dropped later, keeps the offsets.
+    source = (text(value, "text") or "").replace(MARK, "\x02").replace(END, "\x02").encode("utf-8", "replace")
+    mentions, following = 0, len(source)
+    for kind, start, end, target in sorted(facets, key=lambda facet: (-facet[1], facet[0] != "mention")):
+        if not start < end <= following or not (_begins(source, start) and _begins(source, end)):
+            continue  # facets that overlap, or that cut a character, were counted wrongly
+        shown = source[start:end].decode("utf-8", "replace")
         if kind == "mention":
-            source = source[:start] + MARK.encode() + source[end:]
-            mentions += 1
-        elif kind == "link":
-            shown = source[start:end].decode("utf-8", "replace")
-            if names_account(target):
-                mentions, whole = mentions + 1, MARK if shows_address(shown, target) else f"{shown} ({MARK})"
-            else:
-                whole = target if shows_address(shown, target) else f"{shown} ({target})"
-            source = source[:start] + whole.encode() + source[end:]
-    pieces = source.decode("utf-8", "replace").split(MARK)
+            mentions, whole = mentions + 1, MARK
+        elif kind == "link" and names_account(target):
+            mentions, whole = mentions + 1, account_words(shown, target)
+        elif kind == "link" and is_web(target):
+            whole = target + END if shows_address(shown, target) else f"{shown} ({target})"
+        else:
+            continue
+        source, following = source[:start] + whole.encode() + source[end:], start
+    pieces = part_addresses(source.decode("utf-8", "replace")).split(MARK)
     masked, count_masked = mask(MARK.join(tidy(piece) for piece in pieces).strip())
     return masked, mentions + count_masked
 
 
-def _embeds(value: Record) -> list[Record]:
+def _begins(source: bytes, place: int) -> bool:
+    """Whether a character begins at a byte, or the text ends there."""
+    return place == len(source) or source[place] & 0xC0 != 0x80
+
+
+def _embeds(embed: Record | None) -> list[Record]:
     """The embed, and the two halves of one that is a record with media."""
-    embed = optional_record(value, "embed")
     if embed is None:
         return []
     halves = [half for key in ("media", "record") if isinstance(half := embed.get(key), dict)]
@@ -222,12 +241,21 @@ def _kind(parent: str | None, quoted: PostId | None) -> Kind:
     return "post" if quoted is None else "quote"
 
 
-def _media(embeds: list[Record]) -> Iterator[Media]:
+def _media(embeds: list[Record], urls: list[str | None]) -> Iterator[Media]:
+    """The media of a record, with the addresses that an AppView gives them, in the same order."""
     for embed in embeds:
-        for image in records(embed, "images", "embed.") or []:
-            yield Media("image", read_plain(text(image, "alt", "embed.images.") or "").text or None)
+        found = [("image", image) for image in records(embed, "images", "embed.") or []]
         if str(embed.get("$type", "")).startswith("app.bsky.embed.video"):
-            yield Media("video", read_plain(text(embed, "alt", "embed.") or "").text or None)
+            found.append(("video", embed))
+        for kind, item in found:
+            alt = read_plain(text(item, "alt", "embed.") or "").text or None
+            yield Media(kind, alt, urls.pop(0) if urls else None)
+
+
+def _media_urls(shown: list[Record]) -> list[str | None]:
+    found = [image for embed in shown for image in records(embed, "images", "post.embed.") or []]
+    urls = [text(image, "fullsize", "post.embed.images.") for image in found]
+    return urls + [text(embed, "playlist", "post.embed.") for embed in shown if "playlist" in embed]
 
 
 def _web_address(uri: str) -> str | None:

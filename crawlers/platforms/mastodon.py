@@ -15,11 +15,13 @@ from crawlers.platforms.fields import (
     text,
     time,
 )
-from crawlers.post import Account, Kind, Media, Post, PostId
-from crawlers.text import Reading, clean, mask, read_html, read_plain
+from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.text import Reading, clean, is_web, mask, read_html, read_plain
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 PLATFORM = "mastodon"
+_FALLBACK = frozenset({"quote-inline"})
+"""What a server writes into the text of a quote (`RE: <address>`) for those that do not know quotes."""
 
 
 def parse_status(payload: object, authority: str, fetched_at: datetime) -> Post:
@@ -32,14 +34,14 @@ def parse_status(payload: object, authority: str, fetched_at: datetime) -> Post:
     place = "" if reblog is None else "reblog."
     mentions = records(content, "mentions", place)
     accounts = _addresses(content, mentions)
-    reading = _text(content, accounts, place)
+    quoted = _quoted(content, authority)
+    reading = _text(content, accounts, place, shows_quote=quoted is not None)
     warning = text(content, "spoiler_text", place)
     replied = text(status, "in_reply_to_id")
-    quoted = _quoted(content, authority)
     media = records(content, "media_attachments", place)
     card = optional_record(content, "card", place)
     links = list(reading.links)
-    if card is not None and (url := text(card, "url", "card.")) and not mask(url, accounts)[1]:
+    if card is not None and (url := text(card, "url", "card.")) and is_web(url) and not mask(url, accounts)[1]:
         links = list(dict.fromkeys([*links, url]))
     tags = records(content, "tags", place)
     return Post(
@@ -93,8 +95,11 @@ def _addresses(status: Record, mentions: list[Record] | None) -> frozenset[str]:
     return frozenset(address.rstrip("/") for address in found if isinstance(address, str) and address)
 
 
-def _text(status: Record, accounts: frozenset[str], place: str) -> Reading:
-    reading = read_html(text(status, "content", place) or "", accounts)
+def _text(status: Record, accounts: frozenset[str], place: str, shows_quote: bool) -> Reading:
+    content = text(status, "content", place)
+    if content is None:  # the answer to a deletion has the shape of a status, without its content
+        raise ParseError(f"{place}content", "missing")
+    reading = read_html(content, accounts, unshown=_FALLBACK if shows_quote else frozenset())
     poll = optional_record(status, "poll", place)
     if poll is not None:
         options = [read_plain(text(option, "title", "poll.") or "").text for option in records(poll, "options") or []]
