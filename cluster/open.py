@@ -1,5 +1,6 @@
 """Opens the Dask cluster that a job runs on: here a local one of processes, or one that listens at an address."""
 
+import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ WORKER_ENVIRONMENT = {
 """What every worker process is started with."""
 
 _DASK = {
+    "distributed.worker.preload": ["cluster.interrupts"],
+    # No page and no metrics are served, be it on loopback: whatever asks there is not asked who it is.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.scheduler.allowed-failures": 3,
     "distributed.admin.system-monitor.gil.enabled": False,
@@ -43,22 +48,25 @@ class ClusterSpec:
 def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
     """Gives a client of the cluster for the time of a `with` block; a local cluster ends with it.
 
-    Errors: ClusterError when nothing answers at the address.
+    Errors: ClusterError when nothing answers at the address, or no worker is there.
     """
     with dask.config.set({**_DASK, "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
         if spec.kind == "address":
             with _connect(str(spec.address)) as client:
                 yield client
             return
-        # Tasks run in one thread each: a model or a crawl has the process for itself. No dashboard: nothing listens
-        # but the scheduler and its workers, on loopback.
+        # Tasks run in one thread each: a model or a crawl has the process for itself. Dask runs whatever reaches its
+        # scheduler, and other people may use this machine: the processes of a cluster know each other by a certificate
+        # that is made for it and never leaves their memory.
         with (
             LocalCluster(
                 n_workers=spec.workers,
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                security=True,
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 silence_logs=40,
                 local_directory=os.environ.get("POSTSWEEP_SCRATCH"),
@@ -70,9 +78,30 @@ def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
 
 
 def _connect(address: str) -> Client:
+    where = f"cluster.address {address}"
+    scheme, _, place = address.partition("://")
+    host = place.rpartition(":")[0].strip("[]")
+    if scheme != "tls" and host != "localhost" and not _is_loopback(host):
+        raise ClusterError(f"{where}: another host is reached by tls:// only, as Dask runs whatever reaches it")
     try:
-        return Client(address, timeout="20s")
+        client = Client(address, timeout="20s")
     except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(f"{where}: no Dask scheduler answers there; start it, or correct the address") from error
+    except TypeError as error:
         raise ClusterError(
-            f"cluster.address {address}: no Dask scheduler answers there; start it, or correct the address"
+            f"{where}: no certificates for tls; name them in Dask's configuration, as in "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY"
         ) from error
+    try:
+        client.wait_for_workers(1, timeout=60)
+    except TimeoutError as error:
+        client.close()
+        raise ClusterError(f"{where}: the scheduler has no worker after 60 s; start some") from error
+    return client
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

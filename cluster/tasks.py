@@ -1,7 +1,9 @@
 """Runs many tasks on a cluster: a bounded number in flight, retried, with progress, and cancelled when one fails."""
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from distributed import Client, as_completed, get_worker
@@ -16,16 +18,24 @@ Event = dict[str, Any]
 IN_FLIGHT_PER_WORKER = 2
 """Tasks handed out per worker: one at work and one waiting, so that millions of tasks never sit on the scheduler."""
 
-_TOPIC = "postsweep"
+_topic: ContextVar[str | None] = ContextVar("topic", default=None)
+"""Where the events of the task at work go: jobs that share a cluster must not hear each other's."""
 
 
 def report(event: Event) -> None:
-    """Sends a small event from inside a task to whoever runs it; nothing happens outside a worker."""
+    """Sends a small event from inside a task to whoever runs it; nothing happens outside a task."""
+    topic = _topic.get()
+    if topic is not None:
+        get_worker().log_event(topic, event)
+
+
+def _run(function: Callable[[Task], Result], task: Task, topic: str) -> Result:
+    """What a worker is given: the task, with its events on their way."""
+    token = _topic.set(topic)
     try:
-        worker = get_worker()
-    except ValueError:
-        return
-    worker.log_event(_TOPIC, event)
+        return function(task)
+    finally:
+        _topic.reset(token)
 
 
 def run_tasks(
@@ -47,18 +57,19 @@ def run_tasks(
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     places: dict[Any, int] = {}
     done = as_completed()
+    topic = f"postsweep-{uuid.uuid4().hex}"
 
     def submit() -> bool:
         for place, task in waiting:
             future = client.submit(
-                function, task, pure=False, retries=retries, resources=dict(resources) if resources else None
+                _run, function, task, topic, pure=False, retries=retries, resources=dict(resources or {}) or None
             )
             places[future.key] = place
             done.add(future)
             return True
         return False
 
-    with _listening(client, on_event):
+    with _listening(client, topic, on_event):
         for _ in range(workers * IN_FLIGHT_PER_WORKER):
             submit()
         try:
@@ -76,12 +87,12 @@ def run_tasks(
 
 
 @contextmanager
-def _listening(client: Client, on_event: Callable[[Event], None] | None) -> Iterator[None]:
+def _listening(client: Client, topic: str, on_event: Callable[[Event], None] | None) -> Iterator[None]:
     if on_event is None:
         yield
         return
-    client.subscribe_topic(_TOPIC, lambda event: on_event(event[1]))
+    client.subscribe_topic(topic, lambda event: on_event(event[1]))
     try:
         yield
     finally:
-        client.unsubscribe_topic(_TOPIC)
+        client.unsubscribe_topic(topic)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import ConfigError, Exit, PostsweepError
+from pipelines.errors import ConfigError, Exit, Interrupted, PostsweepError
 
 if TYPE_CHECKING:
     from pipelines.config import SweepConfig
@@ -23,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Snapshots public posts into Parquet and classifies them, for people to review.\n\n"
     "Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 done with gaps, 4 done with warnings, "
-    "5 another process holds the lease.",
+    "5 another process holds the lease, 130 or 143 interrupted.",
 )
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file; `postsweep init` writes one.")]
@@ -53,6 +54,8 @@ def run(sweep: Sweep, out: Out = None, links: Links = False) -> int:
     from pipelines.run import run_sweep
 
     target = out or Path(f"{config.id}.html")
+    if not os.access(target.resolve().parent, os.W_OK) or target.is_dir():
+        raise ConfigError(f"{target}: no report can be written there; name another file with --out")
     code = run_sweep(config, open_progress(), target, links)
     typer.echo(f"report: {target.resolve()}")
     return code
@@ -189,6 +192,8 @@ def main() -> None:
     from classify.errors import ModelError
     from cluster.errors import ClusterError
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         from pipelines.startup import check_roots
 
@@ -198,15 +203,20 @@ def main() -> None:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {_plain(line)}\n")
         code = getattr(error, "exit_code", Exit.FAILED)
-    except KeyboardInterrupt:
+    except Interrupted as order:
         sys.stderr.write("interrupted; the same command goes on from here\n")
-        code = 130
+        code = 128 + order.signal
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.FAILED
     except Exception as error:
         code = _unexpected(error)
     sys.exit(int(code or 0))
+
+
+def _interrupt(number: int, _: object) -> None:
+    """Ends the command in order: workers stop, and the lease is let go."""
+    raise Interrupted(number)
 
 
 def _unexpected(error: Exception) -> int:

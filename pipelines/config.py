@@ -5,12 +5,24 @@ import ipaddress
 import json
 import re
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import KINDS, Source, Window
@@ -18,6 +30,17 @@ from pipelines.errors import ConfigError
 
 _VALUES = {"tag", "account", "author", "records", "search"}
 """Kinds of source that need a value."""
+
+
+def _dated(value: object) -> object:
+    if not isinstance(value, datetime):
+        raise ValueError("not a date with time and zone, written without quotes, such as 2026-01-01T00:00:00Z")
+    if not 1990 <= value.year < 9000:
+        raise ValueError("the year is out of the range that posts can have")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 
 class _Part(BaseModel):
@@ -28,15 +51,24 @@ class SweepPart(_Part):
     """`[sweep]`."""
 
     id: str = Field(pattern=r"^[a-z][A-Za-z0-9_-]{0,63}$")
-    since: AwareDatetime
-    until: AwareDatetime
+    since: Moment
+    until: Moment
     archive: str = Field(min_length=1)
     contact: str
-    keep_raw: bool = False
-    keep_accounts: bool = False
-    part_rows: int = Field(default=50_000, ge=1, le=10_000_000)
+    keep_raw: StrictBool = False
+    keep_accounts: StrictBool = False
+    part_rows: StrictInt = Field(default=50_000, ge=1, le=10_000_000)
     delay_seconds: float = Field(default=1.0, ge=0, le=3600)
-    retries: int = Field(default=6, ge=0, le=20)
+    retries: StrictInt = Field(default=6, ge=0, le=20)
+
+    @field_validator("archive")
+    @classmethod
+    def _a_folder(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError("object stores are not supported yet; name a folder")
+        if "\0" in value:
+            raise ValueError("not a path")
+        return value
 
     @field_validator("contact")
     @classmethod
@@ -45,32 +77,34 @@ class SweepPart(_Part):
             raise ValueError("must be how a server's operator reaches you: mailto:... or https://...")
         return value
 
-    @model_validator(mode="after")
-    def _forward(self) -> "SweepPart":
-        if self.since >= self.until:
+    @field_validator("until")
+    @classmethod
+    def _forward(cls, value: datetime, info: ValidationInfo) -> datetime:
+        if "since" in info.data and info.data["since"] >= value:
             raise ValueError("the window is empty or backwards: since must be before until")
-        return self
+        return value
 
 
 class ClusterPart(_Part):
     """`[cluster]`."""
 
     kind: Literal["local", "address"] = "local"
-    workers: int = Field(default=2, ge=1, le=1024)
-    address: str | None = None
+    workers: StrictInt = Field(default=2, ge=1, le=1024)
+    address: str | None = Field(default=None, validate_default=True)
 
-    @model_validator(mode="after")
-    def _addressed(self) -> "ClusterPart":
-        if (self.kind == "address") != (self.address is not None):
+    @field_validator("address")
+    @classmethod
+    def _addressed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "kind" in info.data and (info.data["kind"] == "address") != (value is not None):
             raise ValueError('address belongs to kind = "address", and is needed there')
-        return self
+        return value
 
 
 class ClassifyPart(_Part):
     """`[classify]`."""
 
     model: str = Field(default="default", min_length=1)
-    token_budget: int = Field(default=512, ge=16, le=1_000_000)
+    token_budget: StrictInt = Field(default=512, ge=16, le=1_000_000)
 
 
 class SourcePart(_Part):
@@ -78,9 +112,9 @@ class SourcePart(_Part):
 
     platform: str
     url: str
-    kind: str = ""
-    value: str | None = Field(default=None, min_length=1)
-    allow_private: bool = False
+    kind: str = Field(default="", validate_default=True)
+    value: str | None = Field(default=None, min_length=1, validate_default=True)
+    allow_private: StrictBool = Field(default=False, validate_default=True)
 
     @field_validator("platform")
     @classmethod
@@ -91,7 +125,7 @@ class SourcePart(_Part):
 
     @field_validator("url")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str, info: ValidationInfo) -> str:
         try:
             parts = urlsplit(value)
             host, _ = parts.hostname, parts.port
@@ -101,22 +135,35 @@ class SourcePart(_Part):
             raise ValueError("not an address of the form https://host")
         if parts.username is not None or parts.password is not None:
             raise ValueError("an address carries no name and no password")
+        if info.data.get("platform", "feed") != "feed" and (parts.query or parts.fragment):
+            raise ValueError("the url is a server's base address, without ? and #")
         return value
 
-    @model_validator(mode="after")
-    def _fits(self) -> "SourcePart":
-        kinds = KINDS[self.platform]
-        kind = self.kind or (kinds[0] if len(kinds) == 1 else "")
+    @field_validator("kind")
+    @classmethod
+    def _of_platform(cls, value: str, info: ValidationInfo) -> str:
+        if "platform" not in info.data:
+            return value
+        kinds = KINDS[info.data["platform"]]
+        kind = value or (kinds[0] if len(kinds) == 1 else "")
         if kind not in kinds:
-            raise ValueError(f"kind {self.kind!r} is not one of {self.platform}: {', '.join(kinds)}")
-        if (kind in _VALUES) != (self.value is not None):
+            raise ValueError(f"{value!r} is not one of {info.data['platform']}: {', '.join(kinds)}")
+        return kind
+
+    @field_validator("value")
+    @classmethod
+    def _of_kind(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if kind is not None and (kind in _VALUES) != (value is not None):
             raise ValueError(f"kind {kind} {'needs a value' if kind in _VALUES else 'takes no value'}")
-        parts = urlsplit(self.url)
-        if kind != "feed" and (parts.query or parts.fragment):
-            raise ValueError("the url is a server's base address, without ? and #")
-        if not self.allow_private and _private(parts.hostname or ""):
+        return value
+
+    @field_validator("allow_private")
+    @classmethod
+    def _of_url(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and _private(urlsplit(info.data.get("url", "")).hostname or ""):
             raise ValueError("private address not allowed; set allow_private = true if it is meant")
-        return self
+        return value
 
 
 class SweepConfig(_Part):
@@ -157,7 +204,7 @@ class SweepConfig(_Part):
             Source(
                 platform=part.platform,  # type: ignore[arg-type]
                 url=part.url if part.platform == "feed" else part.url.rstrip("/"),
-                kind=part.kind or KINDS[part.platform][0],
+                kind=part.kind,
                 value=None if part.value is None else part.value.removeprefix("#"),
                 allow_private=part.allow_private,
             )
@@ -196,9 +243,29 @@ def load_sweep(path: Path) -> SweepConfig:
         config = SweepConfig.model_validate(values)
     except ValidationError as error:
         places = _lines(text)
-        raise ConfigError("\n".join(_told(path, places, mistake) for mistake in error.errors())) from None
-    archive = (path.resolve().parent / config.sweep.archive).resolve()
-    return config.model_copy(update={"sweep": config.sweep.model_copy(update={"archive": str(archive)})})
+        raise ConfigError("\n".join(_told(path, places, mistake) for mistake in _meant(error.errors()))) from None
+    return _rooted(config, path.resolve().parent)
+
+
+def _rooted(config: SweepConfig, folder: Path) -> SweepConfig:
+    """Paths in a sweep file are relative to it; `~` is the user's home."""
+
+    def rooted(name: str) -> str:
+        return str((folder / Path(name).expanduser()).resolve())
+
+    sweep = config.sweep.model_copy(update={"archive": rooted(config.sweep.archive)})
+    model = config.classify.model
+    if model != "default":
+        model = rooted(model)
+    return config.model_copy(
+        update={"sweep": sweep, "classify": config.classify.model_copy(update={"model": model})}
+    )
+
+
+def _meant(mistakes: list[Any]) -> list[Any]:
+    """Without what only follows: a source that is wrong is not told as one too few."""
+    inside = any(mistake["loc"][:1] == ("source",) and len(mistake["loc"]) > 1 for mistake in mistakes)
+    return [each for each in mistakes if not (inside and each["loc"] == ("source",) and each["type"] == "too_short")]
 
 
 def _told(path: Path, places: dict[tuple[str | int, ...], int], mistake: Any) -> str:
@@ -261,14 +328,13 @@ def _private(host: str) -> bool:
 
 def example(today: datetime) -> str:
     """A commented sweep file for yesterday."""
-    since = (today.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)).isoformat()
-    day = since[:10]
+    day, next_day = (moment.astimezone(UTC).date().isoformat() for moment in (today, today + timedelta(days=1)))
     return f'''# A sweep: one snapshot of public posts. Start it with `postsweep run FILE`.
 
 [sweep]
 id = "d{day}"                        # begins with a small letter; names the sweep in the archive
 since = {day}T00:00:00Z              # the window is half open: since <= time < until
-until = {day}T23:59:59Z
+until = {next_day}T00:00:00Z
 archive = "archive"                    # a folder, relative to this file
 contact = "mailto:you@example.org"     # stands in the user agent: how a server's operator reaches you
 # keep_raw = false                     # keep the platforms' own JSON, restricted

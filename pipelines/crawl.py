@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import IO, Any
 
@@ -17,13 +17,14 @@ from cluster.open import ClusterSpec, open_cluster
 from cluster.tasks import report, run_tasks
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
-from pipelines.archive import incoming, moment, open_archive, sweep_manifest
+from pipelines.archive import incoming, moment, open_archive, private_incoming, sweep_manifest
 from pipelines.config import SweepConfig
 from pipelines.errors import ArchiveError, Exit, PostsweepError, SealedError
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
 from pipelines.seal import SealSettings, clear_incoming, is_sealing, seal
+from pipelines.shards import shards_of
 from pipelines.startup import check_roots
 from pipelines.store import Store
 
@@ -54,13 +55,9 @@ def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
     """
     names = load_key()
     store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
-    if (sealed := sweep_manifest(store, config.id)) is not None:
-        clear_incoming(store, config.id)
-        raise SealedError(
-            f"{config.archive}: sweep {config.id} was sealed at {sealed['sealed_at']} and cannot change; "
-            "choose another id under [sweep]"
-        )
+    _refuse_sealed(store, config, names)
     with held(store, f"sweep-{config.id}") as lease:
+        _refuse_sealed(store, config, names)
         store.clear_scratch()
         if not is_sealing(store, config.id):
             _open_sweep(store, config, names)
@@ -68,6 +65,42 @@ def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
         with progress.stage("seal"):
             manifest = seal(store, lease, _seal_settings(config, names))
     return Exit.GAPS if any(source["gaps"] for source in manifest["sources"]) else Exit.DONE
+
+
+def _refuse_sealed(store: Store, config: SweepConfig, names: Pseudonyms) -> None:
+    """Raises SealedError for a sealed sweep, ArchiveError when what was sealed is not what the sweep file asks for."""
+    sealed = sweep_manifest(store, config.id)
+    if sealed is None:
+        return
+    if store.exists(incoming(config.id)) or store.exists(private_incoming(config.id)):
+        with held(store, f"sweep-{config.id}"):
+            clear_incoming(store, config.id)
+    noted, asked = _noted_in(sealed["window"], sealed["config"]), _noted(config, names)
+    changed = [key for key in asked if noted[key] != asked[key]]
+    if changed:
+        raise ArchiveError(
+            f"{config.archive}: sweep {config.id} was sealed with another {' and '.join(changed)}; "
+            "restore the sweep file, or choose another id under [sweep]"
+        )
+    raise SealedError(
+        f"{config.archive}: sweep {config.id} was sealed at {sealed['sealed_at']} and cannot change; "
+        "choose another id under [sweep]"
+    )
+
+
+def _noted(config: SweepConfig, names: Pseudonyms) -> dict[str, Any]:
+    """What a sweep reads and keeps: the same for all calls of one sweep."""
+    window = {"since": moment(config.window.since), "until": moment(config.window.until)}
+    return _noted_in(window, config.public(names))
+
+
+def _noted_in(window: dict[str, Any], public: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "window": window,
+        "sources": sorted(source["source"] for source in public["source"]),
+        "keep_raw": public["sweep"]["keep_raw"],
+        "keep_accounts": public["sweep"]["keep_accounts"],
+    }
 
 
 def _seal_settings(config: SweepConfig, names: Pseudonyms) -> SealSettings:
@@ -83,12 +116,7 @@ def _seal_settings(config: SweepConfig, names: Pseudonyms) -> SealSettings:
 
 def _open_sweep(store: Store, config: SweepConfig, names: Pseudonyms) -> None:
     """Notes what the sweep reads; a later call must read the same. Its full configuration is kept apart."""
-    noted = {
-        "window": {"since": moment(config.window.since), "until": moment(config.window.until)},
-        "sources": sorted(names.source(source) for source in config.sources),
-        "keep_raw": config.sweep.keep_raw,
-        "keep_accounts": config.sweep.keep_accounts,
-    }
+    noted = _noted(config, names)
     name = f"{incoming(config.id)}/_open.json"
     if not store.create(name, orjson.dumps(noted)):
         before = orjson.loads(store.read(name) or b"{}")
@@ -102,8 +130,13 @@ def _open_sweep(store: Store, config: SweepConfig, names: Pseudonyms) -> None:
 
 
 def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudonyms, progress: Progress) -> None:
+    complete = {shard.source_hash for shard in shards_of(store, config.id) if shard.meta["state"] == "complete"}
+    undone = tuple(source for source in config.sources if names.source_hash(source) not in complete)
+    if not undone:
+        return
     spec = ClusterSpec(kind=config.cluster.kind, workers=config.cluster.workers, address=config.cluster.address)
     with progress.stage("crawl", total=len(config.sources)) as stage, open_cluster(spec) as client:
+        stage.advance(len(config.sources) - len(undone))
         workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         totals = {"posts": 0, "pages": 0, "rejects": 0}
 
@@ -133,7 +166,7 @@ def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudo
         )
         jobs = [
             replace(base, sources=tuple(asdict(source) for source in group))
-            for group in deal_hosts(config.sources, workers)
+            for group in deal_hosts(undone, workers)
         ]
         for _ in run_tasks(client, read_hosts, jobs, on_event=on_event):
             pass
@@ -164,8 +197,9 @@ def read_hosts(job: HostsJob) -> None:
         if child.stdin is None or child.stdout is None:
             raise AssertionError("pipes were asked for")
         try:
-            child.stdin.write(orjson.dumps(asdict(job)) + b"\n")
-            child.stdin.flush()
+            with suppress(OSError):  # it is gone already, and its complaint says why
+                child.stdin.write(orjson.dumps(asdict(job)) + b"\n")
+                child.stdin.flush()
             failure = None
             for line in child.stdout:
                 event = orjson.loads(line)

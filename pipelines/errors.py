@@ -14,6 +14,14 @@ class Exit(IntEnum):
     LEASE_HELD = 5
 
 
+class Interrupted(BaseException):
+    """Somebody asked the command to stop (`signal`); nothing that stands in its way may take it for a fault."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
 class PostsweepError(Exception):
     """What is wrong, where, and what to do, in one line; the command prints it and ends with `exit_code`."""
 

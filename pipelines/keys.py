@@ -26,14 +26,22 @@ def load_key() -> Pseudonyms:
     if given is not None:
         return Pseudonyms(_parse(given, "POSTSWEEP_KEY"))
     named = os.environ.get("POSTSWEEP_KEY_FILE")
+    if named and not Path(named).exists():
+        raise ConfigError(
+            f"POSTSWEEP_KEY_FILE: {named} does not exist; correct the path, or make a key there: "
+            "(umask 077; openssl rand -hex 32 > FILE)"
+        )
     path = Path(named) if named else Path(user_config_dir("postsweep")) / "pseudonym.key"
     if not path.exists():
-        _create(path)
+        create_key(path)
     return Pseudonyms(_read(path))
 
 
-def _create(path: Path) -> None:
-    """Makes the key beside its place and links it there, so that of two at once both go on with the same one."""
+def create_key(path: Path) -> None:
+    """Makes a key beside its place and links it there, so that of two at once both go on with the same one.
+
+    Errors: ConfigError when it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -48,7 +56,7 @@ def _create(path: Path) -> None:
             return
     except OSError as error:
         raise ConfigError(
-            f"{path}: the pseudonym key cannot be made ({error.strerror}); set POSTSWEEP_KEY_FILE to a writable place"
+            f"{path}: no pseudonym key can be made ({error.strerror}); name one in POSTSWEEP_KEY_FILE"
         ) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 Tokens count up; the lease with token n is the file `leases/<name>.<n>.json`, created only if absent, so of two that
 ask at once one wins. The highest token is the holder; it renews by rewriting its own file. A writer whose token is no
-longer the highest has lost the lease and must not commit. On one machine a holder whose process is gone is known to
-be gone at once; elsewhere its time to live runs out.
+longer the highest has lost the lease and must not commit. Where process ids mean the same (one boot of one machine, one
+PID namespace) a holder whose process is gone is known to be gone at once; elsewhere its time to live runs out.
 """
 
 import os
@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,18 +60,42 @@ def process_start(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
+def _machine() -> str | None:
+    """What makes process ids comparable: this boot of this machine, seen from this PID namespace (namespaces(7))."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
+
+
 def _holder_lives(record: dict[str, object]) -> bool:
+    """Whether a lease still holds. A process is believed to be gone only where its id means the same as here."""
     if record["released"] or time.time() > float(str(record["expires"])):
         return False
-    if record["host"] != socket.gethostname() or record["started"] is None:
+    if record["machine"] is None or record["machine"] != _machine() or record["started"] is None:
         return True
-    return process_start(int(str(record["pid"]))) == record["started"]
+    pid = int(str(record["pid"]))
+    started = process_start(pid)
+    return started == record["started"] or (started is None and _exists(pid))
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process that cannot be looked at exists: another user's, where /proc hides those."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _record(released: bool = False) -> bytes:
     return orjson.dumps(
         {
             "host": socket.gethostname(),
+            "machine": _machine(),
             "pid": os.getpid(),
             "started": process_start(os.getpid()),
             "expires": time.time() + TIME_TO_LIVE,
@@ -107,8 +131,10 @@ def held(store: Store, name: str) -> Iterator[Lease]:
 
     def renew() -> None:
         while not done.wait(TIME_TO_LIVE / 3):
-            if max(_tokens(store, name), default=0) == lease.token:
-                store.put(_file(name, lease.token), _record())
+            # A full disk or a file server that is away may pass before the lease runs out.
+            with suppress(OSError, ArchiveError):
+                if max(_tokens(store, name), default=0) == lease.token:
+                    store.put(_file(name, lease.token), _record())
 
     thread = threading.Thread(target=renew, name=f"lease {name}", daemon=True)
     thread.start()
@@ -117,5 +143,6 @@ def held(store: Store, name: str) -> Iterator[Lease]:
     finally:
         done.set()
         thread.join()
-        if max(_tokens(store, name), default=0) == lease.token:
-            store.put(_file(name, lease.token), _record(released=True))
+        with suppress(OSError, ArchiveError):
+            if max(_tokens(store, name), default=0) == lease.token:
+                store.put(_file(name, lease.token), _record(released=True))

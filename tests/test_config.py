@@ -1,4 +1,5 @@
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -54,16 +55,89 @@ def test_a_spoiled_file_is_a_config_error_or_still_valid(tmp_path: Path, place: 
         load_sweep(path)
 
 
+WRONG = """[sweep]
+id = "x"
+since = 1
+until = 2026-01-02T00:00:00Z
+archive = "s3://bucket/x"
+contact = "me"
+keep_raw = "yes"
+
+[[source]]
+platform = "mastodon"
+url = "https://one.example/?a=b"
+kind = "tags"
+
+[[source]]
+platform = "bluesky"
+url = "http://127.0.0.1"
+kind = "author"
+"""
+
+
+def test_mistakes_of_one_table_are_told_beside_each_other_and_nothing_is_told_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(WRONG)
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(tmp_path / "sweep.toml")
+    told = [line.split(":", 2)[1:] for line in str(caught.value).splitlines()]
+    assert [(int(line), said.split(":")[0].strip()) for line, said in told] == [
+        (3, "sweep.since"),
+        (5, "sweep.archive"),
+        (6, "sweep.contact"),
+        (7, "sweep.keep_raw"),
+        (11, "source[0].url"),
+        (12, "source[0].kind"),
+        (14, "source[1].value"),
+        (14, "source[1].allow_private"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("since", "said"), [("2026-01-02T00:00:00Z", "backwards"), ("0001-01-01T00:00:00+14:00", "the year is out of")]
+)
+def test_a_window_that_cannot_be_is_told(tmp_path: Path, since: str, said: str) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(example(NOON).replace("since = 2026-01-01T00:00:00Z", f"since = {since}"))
+    with pytest.raises(ConfigError, match=said):
+        load_sweep(path)
+
+
+def test_the_window_that_init_writes_is_a_whole_day(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(example(NOON))
+    window = load_sweep(path).window
+    assert window.until - window.since == timedelta(days=1)
+
+
+def test_paths_are_relative_to_the_sweep_file_or_to_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sweep.toml"
+    text = example(NOON).replace('model = "default"', 'model = "models/mine"')
+    path.write_text(text.replace('archive = "archive"', 'archive = "~/archive"'))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = load_sweep(path)
+    assert config.classify.model == str(tmp_path / "models/mine")
+    assert config.archive == tmp_path / "home/archive"
+
+
 def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSTSWEEP_KEY", raising=False)
-    path = tmp_path / "config" / "pseudonym.key"
-    monkeypatch.setenv("POSTSWEEP_KEY_FILE", str(path))
+    monkeypatch.delenv("POSTSWEEP_KEY_FILE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "postsweep" / "pseudonym.key"
     first = load_key()
     assert path.stat().st_mode & 0o777 == 0o600
     assert load_key() == first
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         load_key()
+
+
+def test_a_key_file_that_is_named_and_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTSWEEP_KEY", raising=False)
+    monkeypatch.setenv("POSTSWEEP_KEY_FILE", str(tmp_path / "mistyped.key"))
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_key()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_key_of_another_length_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
