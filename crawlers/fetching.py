@@ -6,6 +6,7 @@ What cannot be fetched is a `SourceGapError` with a reason in one line that name
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -31,8 +32,11 @@ from crawlers.source import Source
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SECURE = (("https", None), ("https", 443))
 _MOST_REDIRECTS = 5
 _LONGEST_BACKOFF = 60.0
+_MEDIA_TYPE = re.compile(r"(application|text|image)/[\w.+-]{1,40}", re.ASCII)
+"""What may be told of a `Content-Type`: a server can write anything there."""
 
 
 class SourceGapError(Exception):
@@ -53,8 +57,9 @@ class Answer:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            kind = self.headers.get("content-type", "no type").partition(";")[0][:60]
-            raise SourceGapError(f"HTTP {self.status} with a body that is not JSON ({kind})") from None
+            kind = self.headers.get("content-type", "").partition(";")[0].strip()
+            told = kind if _MEDIA_TYPE.fullmatch(kind) else "of no known type"
+            raise SourceGapError(f"HTTP {self.status} with a body that is not JSON ({told})") from None
 
 
 @dataclass
@@ -92,7 +97,7 @@ class Fetcher:
         return await self.fetch(Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {})))
 
     async def post_json(self, path: str, body: Mapping[str, str]) -> Answer:
-        """Posts JSON. Errors: SourceGapError."""
+        """Posts JSON, also to where the host redirects. Errors: SourceGapError."""
         headers = {"Content-Type": "application/json"}
         request = Request(self.source.url + path, method="POST", headers=headers, body=json.dumps(body))
         return await self.fetch(request)
@@ -109,11 +114,13 @@ class Fetcher:
                 request = self._redirected(request, response, redirects)
             if response is not None and response.status not in _TRANSIENT:
                 return self._answer(response)
-            wait = self._wait(attempt, response)
+            asked = self._asked(response)
             if attempt == self.settings.retries:
+                self.host.hold(asked)  # whoever comes next waits, as it was asked for
                 break
             self.traffic.retries += 1
-            await self._pause(wait)
+            # A server that asks for less than the doubling span, or for nothing, has not said that it is well.
+            await self._pause(max(asked, min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1)))
         said = f"HTTP {response.status}" if response is not None else failure
         raise SourceGapError(f"{said}, still after {self.settings.retries} retries")
 
@@ -151,16 +158,23 @@ class Fetcher:
         headers = _headers(response)
         now = datetime.now(UTC)
         wait = wait_for_reset(headers, now)
+        if response.status >= 400:
+            wait = max(wait, retry_after(headers.get("retry-after"), now) or 0.0)
         if wait:
             self.traffic.rate_limited += 1
-            self.host.hold(wait)  # the next request waits: this answer is good
+            self.host.hold(wait)  # the next request waits: this answer stands
         return Answer(response.status, headers, response.body, now)
 
     def _redirected(self, request: Request, response: Response, redirects: int) -> Request:
-        target = urljoin(request.url, (response.headers[b"Location"] or b"").decode("latin-1"))
-        here, there = urlsplit(request.url), urlsplit(target)
+        here = urlsplit(request.url)
+        try:
+            target = urljoin(request.url, (response.headers[b"Location"] or b"").decode("latin-1"))
+            there = urlsplit(target)
+            place = (there.scheme, there.port)
+        except ValueError:
+            raise SourceGapError("the server redirects to what is no address") from None
         stays = there.hostname == here.hostname and (
-            (there.scheme, there.port) == (here.scheme, here.port) or (here.scheme, there.scheme) == ("http", "https")
+            place == (here.scheme, here.port) or (here.scheme == "http" and place in _SECURE)
         )
         if not stays:
             raise SourceGapError("the server redirects to another host; name that host as the source if it is meant")
@@ -168,24 +182,25 @@ class Fetcher:
             raise SourceGapError("the server redirects without end")
         return request.replace(url=target)
 
-    def _wait(self, attempt: int, response: Response | None) -> float:
-        """Seconds before the next try: what the server asks for, else a random share of a doubling span."""
-        backoff = min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1)
+    def _asked(self, response: Response | None) -> float:
+        """Seconds that the server asks to wait before the next try, 0 when it says nothing."""
         if response is None:
-            return backoff
+            return 0.0
         headers, now = _headers(response), datetime.now(UTC)
-        asked = retry_after(headers.get("retry-after"), now)
         if response.status == 429:
             self.traffic.rate_limited += 1
-        reset = wait_for_reset(headers, now)
-        return max(asked, reset) if asked is not None else reset or backoff
+        return max(retry_after(headers.get("retry-after"), now) or 0.0, wait_for_reset(headers, now))
 
     async def _pause(self, seconds: float) -> None:
-        if seconds > self.settings.max_wait_seconds:
+        allowed, most = self.settings.max_wait_seconds, self.settings.max_total_wait_seconds
+        reason = None
+        if seconds > allowed:
+            reason = f"the server asks to wait {seconds:.0f} s, more than the {allowed:.0f} s allowed"
+        elif (total := self.traffic.waited_seconds + seconds) > most:
+            reason = f"the waits for this source come to {total:.0f} s, more than the {most:.0f} s allowed in all"
+        if reason is not None:
             self.host.hold(seconds)
-            raise SourceGapError(
-                f"the server asks to wait {seconds:.0f} s, more than the {self.settings.max_wait_seconds:.0f} s allowed"
-            )
+            raise SourceGapError(reason)
         self.traffic.waited_seconds += seconds
         await self._sleep(seconds)
         self.host.ready_at = 0.0
