@@ -144,6 +144,11 @@ def test_an_error_tells_nothing_that_the_server_could_have_written_of_an_account
     with pytest.raises(SourceGapError) as gap:
         Server(answer(200, b"<html>", Content_Type="rivermint\x1b[2J; x")).pages(SOURCE, mastodon.read)
     assert "of no known type" in str(gap.value)
+    author = Source("bluesky", "https://view.example", "author", "rivermint.example")
+    with pytest.raises(SourceGapError, match=r"^HTTP 400: no such account"):
+        Server(answer(400, b'{"error": "rivermint"}')).pages(author, bluesky.read)
+    with pytest.raises(SourceGapError, match=r"^HTTP 400 RepoTakendown: no such account"):
+        Server(answer(400, b'{"error": "RepoTakendown"}')).pages(author, bluesky.read)
 
 
 def test_what_fails_for_a_while_is_tried_again_and_then_a_gap() -> None:
@@ -205,6 +210,22 @@ def test_paging_in_circles_ends_in_a_gap() -> None:
 def test_search_names_the_variable_that_is_missing() -> None:
     with pytest.raises(SourceGapError, match="POSTSWEEP_BLUESKY_APP_PASSWORD"):
         Server(answer(200)).pages(Source("bluesky", "https://pds.example", "search", "rain"), bluesky.read)
+
+
+def test_search_sends_no_password_in_the_clear_and_tells_none() -> None:
+    environment = {bluesky.IDENTIFIER: "operator.example", bluesky.PASSWORD: "abcd-efgh"}
+    settings = replace(SETTINGS, environment=environment)
+    assert "abcd-efgh" not in repr(settings)
+    server = Server(answer(200))
+    with pytest.raises(SourceGapError, match="must begin with https"):
+        server.pages(Source("bluesky", "http://pds.example", "search", "rain"), bluesky.read, settings=settings)
+    assert server.asked == []
+    source = Source("bluesky", "https://pds.example", "search", "rain")
+    refusals = {401: "refuses the login of POSTSWEEP_BLUESKY_IDENTIFIER", 400: "HTTP 400: no such", 200: "no session"}
+    for status, said in refusals.items():
+        with pytest.raises(SourceGapError, match=said) as gap:
+            Server(answer(status, b'{"error": "abcd-efgh"}')).pages(source, bluesky.read, settings=settings)
+        assert "abcd-efgh" not in str(gap.value)
 
 
 def test_an_unchanged_feed_is_read_from_memory() -> None:
