@@ -35,6 +35,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECURE = (("https", None), ("https", 443))
 _MOST_REDIRECTS = 5
 _LONGEST_BACKOFF = 60.0
+_PRIVATE = f"{PRIVATE}; set allow_private on the source if it is meant"
 _MEDIA_TYPE = re.compile(r"(application|text|image)/[\w.+-]{1,40}", re.ASCII)
 """What may be told of a `Content-Type`: a server can write anything there."""
 
@@ -113,20 +114,17 @@ class Fetcher:
                 redirects += 1
                 request = self._redirected(request, response, redirects)
             if response is not None and response.status not in _TRANSIENT:
-                return self._answer(response)
-            asked = self._asked(response)
-            if attempt == self.settings.retries:
-                self.host.hold(asked)  # whoever comes next waits, as it was asked for
-                break
-            self.traffic.retries += 1
-            # A server that asks for less than the doubling span, or for nothing, has not said that it is well.
-            await self._pause(max(asked, min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1)))
+                return Answer(response.status, _headers(response), response.body, datetime.now(UTC))
+            if attempt < self.settings.retries:
+                self.traffic.retries += 1
+                # A server that asks for less than the doubling span, or for nothing, has not said that it is well.
+                self.host.hold(min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1))
         said = f"HTTP {response.status}" if response is not None else failure
         raise SourceGapError(f"{said}, still after {self.settings.retries} retries")
 
     async def _once(self, request: Request) -> tuple[Response | None, str]:
         if literal_is_private(request.url) and not self.source.allow_private:
-            raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+            raise SourceGapError(_PRIVATE)
         if (left := self.host.ready_at - time.monotonic()) > 0:
             await self._pause(left)
         self.traffic.requests += 1
@@ -134,7 +132,7 @@ class Fetcher:
             response = await self._download(request.replace(dont_filter=True))
         except CannotResolveHostError:
             if urlsplit(request.url).hostname in PublicResolver.refused:
-                raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
+                raise SourceGapError(_PRIVATE) from None
             return None, "the host's name cannot be resolved"
         except DownloadConnectionRefusedError:
             return None, "the host refuses connections"
@@ -145,25 +143,13 @@ class Fetcher:
         except IgnoreRequest:
             raise SourceGapError("the answer was refused (its body unpacks to more than a page may have)") from None
         except Exception as error:
-            if PRIVATE in _chain(error):
-                raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
             return None, f"the connection failed ({type(error).__name__})"
         connected = getattr(response, "ip_address", None)
         if connected is not None and not self.source.allow_private and not is_public(str(connected)):
-            raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+            raise SourceGapError(_PRIVATE)
         self.traffic.bytes += len(response.body)
+        self._heed(response)
         return response, ""
-
-    def _answer(self, response: Response) -> Answer:
-        headers = _headers(response)
-        now = datetime.now(UTC)
-        wait = wait_for_reset(headers, now)
-        if response.status >= 400:
-            wait = max(wait, retry_after(headers.get("retry-after"), now) or 0.0)
-        if wait:
-            self.traffic.rate_limited += 1
-            self.host.hold(wait)  # the next request waits: this answer stands
-        return Answer(response.status, headers, response.body, now)
 
     def _redirected(self, request: Request, response: Response, redirects: int) -> Request:
         here = urlsplit(request.url)
@@ -182,25 +168,25 @@ class Fetcher:
             raise SourceGapError("the server redirects without end")
         return request.replace(url=target)
 
-    def _asked(self, response: Response | None) -> float:
-        """Seconds that the server asks to wait before the next try, 0 when it says nothing."""
-        if response is None:
-            return 0.0
+    def _heed(self, response: Response) -> None:
+        """Holds the host for as long as an answer asks, whatever it answers: whoever asks next waits, this source with
+        its next try or page, or the source after it."""
         headers, now = _headers(response), datetime.now(UTC)
-        if response.status == 429:
+        wait = wait_for_reset(headers, now)
+        if response.status == 429 or wait:
             self.traffic.rate_limited += 1
-        return max(retry_after(headers.get("retry-after"), now) or 0.0, wait_for_reset(headers, now))
+        if response.status >= 300:
+            wait = max(wait, retry_after(headers.get("retry-after"), now) or 0.0)
+        self.host.hold(wait)
 
     async def _pause(self, seconds: float) -> None:
         allowed, most = self.settings.max_wait_seconds, self.settings.max_total_wait_seconds
-        reason = None
         if seconds > allowed:
-            reason = f"the server asks to wait {seconds:.0f} s, more than the {allowed:.0f} s allowed"
-        elif (total := self.traffic.waited_seconds + seconds) > most:
-            reason = f"the waits for this source come to {total:.0f} s, more than the {most:.0f} s allowed in all"
-        if reason is not None:
-            self.host.hold(seconds)
-            raise SourceGapError(reason)
+            raise SourceGapError(f"the server asks to wait {seconds:.0f} s, more than the {allowed:.0f} s allowed")
+        if (total := self.traffic.waited_seconds + seconds) > most:
+            raise SourceGapError(
+                f"the waits for this source come to {total:.0f} s, more than the {most:.0f} s allowed in all"
+            )
         self.traffic.waited_seconds += seconds
         await self._sleep(seconds)
         self.host.ready_at = 0.0
@@ -212,13 +198,3 @@ def _headers(response: Response) -> dict[str, str]:
         for name, values in response.headers.items()
     }
 
-
-def _chain(error: BaseException) -> str:
-    """The messages of an exception and its causes."""
-    told, seen = [], set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        told.append(str(current))
-        current = current.__cause__ or current.__context__
-    return " ".join(told)

@@ -4,6 +4,7 @@ import gzip
 import json
 import multiprocessing
 import sys
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -296,6 +297,43 @@ def test_a_page_to_pass_before_reading_is_a_gap_and_no_empty_timeline(tmp_path: 
     for each in sources:
         assert outcome.sinks[each].pages == [], each.kind
         assert "JSON" in outcome.reason(each), each.kind
+
+
+def test_a_server_that_says_no_more_is_waited_for_no_longer_than_was_set(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def answer(path: str) -> Reply:
+        if "silent" in path:
+            over.wait()
+            return 200, {}, b"[]"
+        return 200, {"Content-Length": "1000"}, b"["
+
+    with serving(answer) as server:
+        silent, stuck = (source(server.url, name) for name in ("silent", "stuck"))
+        settings = replace(SETTINGS, timeout_seconds=0.5, retries=0)
+        outcome = crawled({each: Counted() for each in (silent, stuck)}, tmp_path / "stderr", settings)
+        over.set()
+    assert outcome.reason(silent) == outcome.reason(stuck) == "no answer within 0.5 s, still after 0 retries"
+
+
+def test_a_host_has_one_request_at_a_time_however_many_sources_it_has(tmp_path: Path) -> None:
+    lock, now, most, failed = threading.Lock(), [0], [0], set[str]()
+
+    def answer(path: str) -> Reply:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        reply = timeline(path) if path in failed or "max_id" in path else (503, {}, b"")
+        failed.add(path)
+        with lock:
+            now[0] -= 1
+        return reply
+
+    with serving(answer) as server:
+        sources = [source(server.url, f"tag{number}") for number in range(2)]
+        outcome = crawled({each: Counted() for each in sources}, tmp_path / "stderr")
+    assert [len(outcome.ids(each)) for each in sources] == [10, 10]
+    assert most == [1]
 
 
 def test_a_body_that_broke_off_is_asked_for_again(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
         reading.fetcher.traffic.not_modified += 1
         answer = replace(answer, body=memory.body)
     elif answer.status != 200:
-        said = "the server asks for a login" if answer.status in (401, 403) else "the server has no feed there"
-        raise SourceGapError(f"{said} (HTTP {answer.status})")
+        said = {401: "the server asks for a login", 403: "the server refuses visitors"}.get(answer.status)
+        raise SourceGapError(f"{said or 'the server has no feed there'} (HTTP {answer.status})")
     try:
         posts, rejects = parse_feed(
             answer.body, answer.headers.get("content-type", ""), reading.source.url, answer.fetched_at

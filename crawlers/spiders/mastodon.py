@@ -83,7 +83,8 @@ def _statuses(answer: Answer) -> list[object]:
 
 
 def _refused(answer: Answer) -> None:
-    """Tells a server that hides its timelines from visitors from one that asks for a login as such."""
+    """Tells a server that hides its timelines from visitors from one that asks for a login as such, and from one that
+    turns visitors away, as a block page does."""
     if answer.status == 200:
         return
     try:
@@ -94,8 +95,10 @@ def _refused(answer: Answer) -> None:
         raise SourceGapError(
             f"the server's previews are disabled: it shows this timeline to logged-in users only (HTTP {answer.status})"
         )
-    if answer.status in (401, 403):
-        raise SourceGapError(f"the server asks for a login (HTTP {answer.status})")
+    if answer.status == 401:
+        raise SourceGapError("the server asks for a login (HTTP 401)")
+    if answer.status == 403:
+        raise SourceGapError("the server refuses visitors (HTTP 403)")
     if answer.status == 404:
         raise SourceGapError("the server has no such timeline (HTTP 404)")
     raise SourceGapError(f"the server answered HTTP {answer.status}")
