@@ -197,4 +197,3 @@ def _headers(response: Response) -> dict[str, str]:
         name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
         for name, values in response.headers.items()
     }
-

@@ -23,7 +23,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     if spans := _numbers(value):
-        return max(0.0, *spans)
+        return max(0.0, _span(max(spans), now))
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError):
@@ -43,7 +43,7 @@ def wait_for_reset(headers: Mapping[str, str], now: datetime) -> float:
             waits.append(_seconds(headers.get(prefix + "reset"), now))
     for left, seconds in _combined(headers.get("ratelimit", "")):
         if left < 1:
-            waits.append(seconds)
+            waits.append(_believed(_span(seconds, now)))
     return max(waits)
 
 
@@ -75,13 +75,22 @@ def _seconds(value: str | None, now: datetime) -> float:
     if value is None:
         return 0.0
     if numbers := _numbers(value):
-        number = max(numbers)
-        if number > _EPOCH:
-            number = (number / 1000 if number > _EPOCH_MILLISECONDS else number) - now.timestamp()
+        number = _span(max(numbers), now)
     else:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return 0.0
         number = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    return number if 0 < number <= _LONGEST else 0.0
+    return _believed(number)
+
+
+def _span(number: float, now: datetime) -> float:
+    """A number as a span in seconds: what is too large for one is a moment."""
+    if number <= _EPOCH:
+        return number
+    return (number / 1000 if number > _EPOCH_MILLISECONDS else number) - now.timestamp()
+
+
+def _believed(seconds: float) -> float:
+    return seconds if 0 < seconds <= _LONGEST else 0.0

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from crawlers.run import CrawlSettings, crawl
 from crawlers.settings import MAX_BODY
-from crawlers.sink import Gap, Page, Position, SinkRecorder, Traffic
+from crawlers.sink import Gap, Memory, Page, Position, SinkRecorder, Traffic
 from crawlers.source import Source, Window
 from crawlers.spiders.bluesky import IDENTIFIER, PASSWORD
 from pipelines.demo.network import APP_PASSWORD, Network
@@ -256,6 +256,25 @@ def test_a_host_is_read_over_ipv6(tmp_path: Path) -> None:
         read = source(server.url, "six")
         outcome = crawled({read: Counted()}, tmp_path / "stderr")
     assert (outcome.reason(read), len(outcome.ids(read))) == ("", 10)
+
+
+def test_an_unchanged_feed_is_sent_once_and_read_twice(tmp_path: Path) -> None:
+    with Network(faults=False) as network:
+        press = network.hosts["press"]
+        feeds = [Source("feed", f"{press}/news.{kind}", "feed", None, True) for kind in ("rss", "json")]
+        first = crawled({each: Counted() for each in feeds}, tmp_path / "stderr")
+        remembered = {each: first.sinks[each].remembered for each in feeds}
+        memories = {
+            feeds[0]: replace(remembered[feeds[0]] or Memory(b""), etag=None),  # some servers give one validator alone
+            feeds[1]: replace(remembered[feeds[1]] or Memory(b""), last_modified=None),
+        }
+        second = crawled({each: Counted(remembered=memories[each]) for each in feeds}, tmp_path / "stderr")
+    for each in feeds:
+        cost = second.sinks[each].traffic
+        assert cost is not None
+        assert (cost.not_modified, cost.bytes) == (1, 0)
+        assert first.ids(each) == second.ids(each)
+        assert [post.text for post in first.sinks[each].posts] == [post.text for post in second.sinks[each].posts] != []
 
 
 def self_signed(path: Path) -> Path:

@@ -139,11 +139,14 @@ def test_a_server_that_asks_for_no_wait_is_still_given_some() -> None:
         ({"x-ratelimit-remaining": "0, 299", "x-ratelimit-reset": "2026-08-01T12:00:09Z"}, 9),
         ({"ratelimit-remaining": "0", "ratelimit-reset": str(int(NOW.timestamp() + 300) * 1000)}, 300),
         ({"x-ratelimit-remaining": "nan", "x-ratelimit-reset": "40"}, 0),
+        ({"ratelimit": f"limit=100, remaining=0, reset={int(NOW.timestamp()) + 50}"}, 50),
+        ({"ratelimit": '"default";r=0;t=99999999'}, 0),
     ],
 )
 def test_limits_that_came_twice_or_in_milliseconds_are_read(headers: dict[str, str], seconds: float) -> None:
     assert wait_for_reset(headers, NOW) == pytest.approx(seconds)
     assert (retry_after("5, 9", NOW), retry_after("nan", NOW)) == (9, None)
+    assert retry_after(str(int(NOW.timestamp()) + 60), NOW) == 60
 
 
 def test_the_delay_between_requests_is_never_less_than_was_set() -> None:

@@ -8,11 +8,13 @@ from crawlers.platforms.feed import NotAFeedError, parse_feed
 from crawlers.sink import Memory, Page
 from crawlers.spiders.pages import Reading, created, parse_records
 
+ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.1"
+
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads the feed; when it did not change, the remembered document is parsed again. Errors: SourceGapError."""
     memory = reading.memory()
-    headers = {"Accept": "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9"}
+    headers = {"Accept": ACCEPT}
     if memory is not None and memory.etag:
         headers["If-None-Match"] = memory.etag
     if memory is not None and memory.last_modified:
