@@ -1,5 +1,6 @@
 """Whole crawls, each in a process of its own as Scrapy's reactor demands, against real servers on loopback."""
 
+import asyncio
 import gzip
 import json
 import multiprocessing
@@ -33,11 +34,14 @@ class Counted(SinkRecorder):
     """Counts how often it was finished, and fails at its first page when told to."""
 
     fails: bool = False
+    cut: bool = False
     finished: int = 0
 
     def page(self, page: Page) -> None:
         if self.fails:
             raise OSError("no space left")
+        if self.cut:
+            raise asyncio.CancelledError
         super().page(page)
 
     def finish(self, gaps: list[Gap], traffic: Traffic) -> None:
@@ -69,8 +73,8 @@ def _child(connection: Any, sinks: dict[Source, Counted], log: str, settings: Cr
     with Path(log).open("w") as sys.stderr:
         try:
             crawl(list(sinks), WINDOW, settings, sinks.__getitem__)
-        except OSError as error:
-            outcome.error = str(error)
+        except (OSError, asyncio.CancelledError) as error:
+            outcome.error = str(error) or type(error).__name__
     connection.send(outcome)
 
 
@@ -162,6 +166,14 @@ def test_a_failing_sink_ends_the_crawl_even_while_another_host_waits(tmp_path: P
         outcome = crawled(sinks, tmp_path / "stderr")
     assert outcome.error == "no space left"
     assert [sink.finished for sink in outcome.sinks.values()] == [0, 0]
+
+
+def test_a_crawl_that_is_cancelled_ends_and_says_so(tmp_path: Path) -> None:
+    with serving(timeline) as server:
+        sinks = {source(server.url, "cut"): Counted(cut=True)}
+        outcome = crawled(sinks, tmp_path / "stderr")
+    assert outcome.error == "CancelledError"
+    assert [sink.finished for sink in outcome.sinks.values()] == [0]
 
 
 def test_a_gap_reaches_up_to_the_newest_post_of_the_last_page(tmp_path: Path) -> None:
@@ -490,10 +502,10 @@ class Search:
         return 200, {}, json.dumps({"posts": shown, **({"cursor": str(end)} if more else {})}).encode()
 
 
-def spread(count: int, together: int = 1) -> list[tuple[datetime, dict[str, Any]]]:
+def spread(count: int, together: int = 1, newest: datetime = NOON) -> list[tuple[datetime, dict[str, Any]]]:
     """Hits, newest first, so many of them in each millisecond."""
-    moments = [NOON - timedelta(milliseconds=number // together) for number in range(count)]
-    return [(moment, view(f"hit{number:04}", moment)) for number, moment in enumerate(moments)]
+    moments = [newest - timedelta(milliseconds=number // together) for number in range(count)]
+    return [(moment, view(f"{moment.day}-{number}", moment)) for number, moment in enumerate(moments)]
 
 
 def dated_back(hits: list[tuple[datetime, dict[str, Any]]]) -> list[tuple[datetime, dict[str, Any]]]:
@@ -507,6 +519,7 @@ LOGIN = replace(SETTINGS, environment={IDENTIFIER: OPERATOR, PASSWORD: APP_PASSW
 
 
 def test_a_search_is_read_beyond_the_depth_of_its_cursors(tmp_path: Path) -> None:
+    before = spread(30, newest=NOON - timedelta(days=9))
     searches = {
         "deep": Search(spread(40), depth=9),
         "refusing": Search(spread(40), depth=9, refuses=True),
@@ -517,6 +530,7 @@ def test_a_search_is_read_beyond_the_depth_of_its_cursors(tmp_path: Path) -> Non
         "one-page": Search(spread(2)),
         "whole-pages": Search(spread(6)),
         "nothing": Search([]),
+        "older": Search(spread(6) + before),
     }
 
     def answer(path: str) -> Reply:
@@ -534,9 +548,11 @@ def test_a_search_is_read_beyond_the_depth_of_its_cursors(tmp_path: Path) -> Non
         if name == "too-crowded":
             assert outcome.reason(sources[name]) == "more hits share one moment than the server's search shows"
         else:
+            search.hits = [hit for hit in search.hits if hit not in before]
             assert outcome.reason(sources[name]) == "", name
             assert outcome.ids(sources[name]) == sorted(shown["uri"] for _, shown in search.hits), name
     assert len([path for path in server.asked if "q=one-page" in path]) == 1
+    assert len([path for path in server.asked if "q=older" in path]) == 3, "a page before the window ends it"
 
 
 def test_a_search_goes_on_where_it_was_left_and_with_a_new_session_when_one_ended(tmp_path: Path) -> None:

@@ -85,13 +85,14 @@ async def _search(reading: Reading) -> AsyncIterator[Page]:
             reading.window,
             earliest,
         )
-        goes_on = at.next(following, parsed.newest and min(parsed.newest, reading.window.until))
+        past = is_past(parsed, reading)  # a server that heeds `since` shows no such page
+        goes_on = None if past else at.next(following, parsed.newest and min(parsed.newest, reading.window.until))
         if goes_on is not None:
             trail.follow(goes_on.mark, len(items))
         kept = None if goes_on is None else str(goes_on)
         yield Page(number, state, kept, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
         if goes_on is None:
-            if at.cursor and (refused or at.hits + LIMIT >= SEARCH_DEPTH):
+            if not past and at.cursor and (refused or at.hits + LIMIT >= SEARCH_DEPTH):
                 raise SourceGapError("more hits share one moment than the server's search shows")
             return
         number, state, at = number + 1, kept, goes_on
