@@ -508,9 +508,9 @@ def spread(count: int, together: int = 1, newest: datetime = NOON) -> list[tuple
     return [(moment, view(f"{moment.day}-{number}", moment)) for number, moment in enumerate(moments)]
 
 
-def dated_back(hits: list[tuple[datetime, dict[str, Any]]]) -> list[tuple[datetime, dict[str, Any]]]:
-    """The same, every seventh with a time that its client claims: some servers sort by their own."""
-    for place in range(5, len(hits), 7):
+def dated_back(hits: list[tuple[datetime, dict[str, Any]]], places: range) -> list[tuple[datetime, dict[str, Any]]]:
+    """The same, some with an early time that their clients claim: some servers sort by their own."""
+    for place in places:
         hits[place][1]["record"]["createdAt"] = "2026-01-01T03:00:00Z"
     return hits
 
@@ -524,7 +524,8 @@ def test_a_search_is_read_beyond_the_depth_of_its_cursors(tmp_path: Path) -> Non
         "deep": Search(spread(40), depth=9),
         "refusing": Search(spread(40), depth=9, refuses=True),
         "crowded": Search(spread(40, together=4), depth=9),
-        "dated-back": Search(dated_back(spread(40)), depth=9),
+        "dated-back": Search(dated_back(spread(40), range(5, 40, 7)), depth=9),
+        "page-dated-back": Search(dated_back(spread(40), range(3, 6)), depth=9),
         "one-moment": Search(spread(40, together=40)),
         "too-crowded": Search(spread(140, together=140), page=1, depth=120),
         "one-page": Search(spread(2)),

@@ -130,7 +130,7 @@ class _SearchState:
         at the end, or when a round would not begin earlier than this one did."""
         # Up to the newest hit of the last page, inclusive: others of its millisecond may not have been shown. To begin
         # at the oldest would save a page, but one that a client dated back would cut off all between.
-        then = self.then if newest is None else min(self.then, _iso(newest + timedelta(milliseconds=1)))
+        then = self.then if newest is None else min(self.until, _iso(newest + timedelta(milliseconds=1)))
         if cursor is not None:
             return _SearchState(self.until, then, self.hits + LIMIT, cursor)
         return _SearchState(then, then, 0, "") if self.cursor and then < self.until else None
