@@ -6,6 +6,7 @@ What cannot be fetched is a `SourceGapError` with a reason in one line that name
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -31,8 +32,12 @@ from crawlers.source import Source
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SECURE = (("https", None), ("https", 443))
 _MOST_REDIRECTS = 5
 _LONGEST_BACKOFF = 60.0
+_PRIVATE = f"{PRIVATE}; set allow_private on the source if it is meant"
+_MEDIA_TYPE = re.compile(r"(application|text|image)/[\w.+-]{1,40}", re.ASCII)
+"""What may be told of a `Content-Type`: a server can write anything there."""
 
 
 class SourceGapError(Exception):
@@ -53,8 +58,9 @@ class Answer:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            kind = self.headers.get("content-type", "no type").partition(";")[0][:60]
-            raise SourceGapError(f"HTTP {self.status} with a body that is not JSON ({kind})") from None
+            kind = self.headers.get("content-type", "").partition(";")[0].strip()
+            told = kind if _MEDIA_TYPE.fullmatch(kind) else "of no known type"
+            raise SourceGapError(f"HTTP {self.status} with a body that is not JSON ({told})") from None
 
 
 @dataclass
@@ -92,7 +98,7 @@ class Fetcher:
         return await self.fetch(Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {})))
 
     async def post_json(self, path: str, body: Mapping[str, str]) -> Answer:
-        """Posts JSON. Errors: SourceGapError."""
+        """Posts JSON, also to where the host redirects. Errors: SourceGapError."""
         headers = {"Content-Type": "application/json"}
         request = Request(self.source.url + path, method="POST", headers=headers, body=json.dumps(body))
         return await self.fetch(request)
@@ -108,18 +114,17 @@ class Fetcher:
                 redirects += 1
                 request = self._redirected(request, response, redirects)
             if response is not None and response.status not in _TRANSIENT:
-                return self._answer(response)
-            wait = self._wait(attempt, response)
-            if attempt == self.settings.retries:
-                break
-            self.traffic.retries += 1
-            await self._pause(wait)
+                return Answer(response.status, _headers(response), response.body, datetime.now(UTC))
+            if attempt < self.settings.retries:
+                self.traffic.retries += 1
+                # A server that asks for less than the doubling span, or for nothing, has not said that it is well.
+                self.host.hold(min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1))
         said = f"HTTP {response.status}" if response is not None else failure
         raise SourceGapError(f"{said}, still after {self.settings.retries} retries")
 
     async def _once(self, request: Request) -> tuple[Response | None, str]:
         if literal_is_private(request.url) and not self.source.allow_private:
-            raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+            raise SourceGapError(_PRIVATE)
         if (left := self.host.ready_at - time.monotonic()) > 0:
             await self._pause(left)
         self.traffic.requests += 1
@@ -127,7 +132,7 @@ class Fetcher:
             response = await self._download(request.replace(dont_filter=True))
         except CannotResolveHostError:
             if urlsplit(request.url).hostname in PublicResolver.refused:
-                raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
+                raise SourceGapError(_PRIVATE) from None
             return None, "the host's name cannot be resolved"
         except DownloadConnectionRefusedError:
             return None, "the host refuses connections"
@@ -138,29 +143,24 @@ class Fetcher:
         except IgnoreRequest:
             raise SourceGapError("the answer was refused (its body unpacks to more than a page may have)") from None
         except Exception as error:
-            if PRIVATE in _chain(error):
-                raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant") from None
             return None, f"the connection failed ({type(error).__name__})"
         connected = getattr(response, "ip_address", None)
         if connected is not None and not self.source.allow_private and not is_public(str(connected)):
-            raise SourceGapError(f"{PRIVATE}; set allow_private on the source if it is meant")
+            raise SourceGapError(_PRIVATE)
         self.traffic.bytes += len(response.body)
+        self._heed(response)
         return response, ""
 
-    def _answer(self, response: Response) -> Answer:
-        headers = _headers(response)
-        now = datetime.now(UTC)
-        wait = wait_for_reset(headers, now)
-        if wait:
-            self.traffic.rate_limited += 1
-            self.host.hold(wait)  # the next request waits: this answer is good
-        return Answer(response.status, headers, response.body, now)
-
     def _redirected(self, request: Request, response: Response, redirects: int) -> Request:
-        target = urljoin(request.url, (response.headers[b"Location"] or b"").decode("latin-1"))
-        here, there = urlsplit(request.url), urlsplit(target)
+        here = urlsplit(request.url)
+        try:
+            target = urljoin(request.url, (response.headers[b"Location"] or b"").decode("latin-1"))
+            there = urlsplit(target)
+            place = (there.scheme, there.port)
+        except ValueError:
+            raise SourceGapError("the server redirects to what is no address") from None
         stays = there.hostname == here.hostname and (
-            (there.scheme, there.port) == (here.scheme, here.port) or (here.scheme, there.scheme) == ("http", "https")
+            place == (here.scheme, here.port) or (here.scheme == "http" and place in _SECURE)
         )
         if not stays:
             raise SourceGapError("the server redirects to another host; name that host as the source if it is meant")
@@ -168,23 +168,24 @@ class Fetcher:
             raise SourceGapError("the server redirects without end")
         return request.replace(url=target)
 
-    def _wait(self, attempt: int, response: Response | None) -> float:
-        """Seconds before the next try: what the server asks for, else a random share of a doubling span."""
-        backoff = min(_LONGEST_BACKOFF, 2.0**attempt) * random.uniform(0.5, 1)
-        if response is None:
-            return backoff
+    def _heed(self, response: Response) -> None:
+        """Holds the host for as long as an answer asks, whatever it answers: whoever asks next waits, this source with
+        its next try or page, or the source after it."""
         headers, now = _headers(response), datetime.now(UTC)
-        asked = retry_after(headers.get("retry-after"), now)
-        if response.status == 429:
+        wait = wait_for_reset(headers, now)
+        if response.status == 429 or wait:
             self.traffic.rate_limited += 1
-        reset = wait_for_reset(headers, now)
-        return max(asked, reset) if asked is not None else reset or backoff
+        if response.status >= 300:
+            wait = max(wait, retry_after(headers.get("retry-after"), now) or 0.0)
+        self.host.hold(wait)
 
     async def _pause(self, seconds: float) -> None:
-        if seconds > self.settings.max_wait_seconds:
-            self.host.hold(seconds)
+        allowed, most = self.settings.max_wait_seconds, self.settings.max_total_wait_seconds
+        if seconds > allowed:
+            raise SourceGapError(f"the server asks to wait {seconds:.0f} s, more than the {allowed:.0f} s allowed")
+        if (total := self.traffic.waited_seconds + seconds) > most:
             raise SourceGapError(
-                f"the server asks to wait {seconds:.0f} s, more than the {self.settings.max_wait_seconds:.0f} s allowed"
+                f"the waits for this source come to {total:.0f} s, more than the {most:.0f} s allowed in all"
             )
         self.traffic.waited_seconds += seconds
         await self._sleep(seconds)
@@ -196,14 +197,3 @@ def _headers(response: Response) -> dict[str, str]:
         name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
         for name, values in response.headers.items()
     }
-
-
-def _chain(error: BaseException) -> str:
-    """The messages of an exception and its causes."""
-    told, seen = [], set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        told.append(str(current))
-        current = current.__cause__ or current.__context__
-    return " ".join(told)

@@ -8,21 +8,22 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isnan
 
 _LONGEST = 7 * 86400.0
 """A reset further away than this, in seconds, is read as another unit or a mistake, and not believed."""
 _EPOCH = 1e9
 """A number of seconds that is larger is a moment since 1970, not a span."""
+_EPOCH_MILLISECONDS = 1e11
+"""A number that is larger counts milliseconds since 1970."""
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds that `Retry-After` asks to wait, whether it gives a span or an HTTP date; None when it says nothing."""
     if value is None:
         return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    if spans := _numbers(value):
+        return max(0.0, _span(max(spans), now))
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError):
@@ -37,12 +38,12 @@ def wait_for_reset(headers: Mapping[str, str], now: datetime) -> float:
     """
     waits = [0.0]
     for prefix in ("x-ratelimit-", "x-rate-limit-", "ratelimit-"):
-        left = _number(headers.get(prefix + "remaining"))
-        if left is not None and left < 1:
+        remaining = _numbers(headers.get(prefix + "remaining"))
+        if remaining and min(remaining) < 1:
             waits.append(_seconds(headers.get(prefix + "reset"), now))
     for left, seconds in _combined(headers.get("ratelimit", "")):
         if left < 1:
-            waits.append(seconds)
+            waits.append(_believed(_span(seconds, now)))
     return max(waits)
 
 
@@ -59,24 +60,37 @@ def _combined(value: str) -> list[tuple[float, float]]:
     return found
 
 
-def _number(value: str | None) -> float | None:
+def _numbers(value: str | None) -> list[float]:
+    """The numbers of a header, of which there are several where a server and a proxy before it both send it; none when
+    it holds anything else."""
     try:
-        return None if value is None else float(value)
+        found = [float(each) for each in (value or "").split(",")]
     except ValueError:
-        return None
+        return []
+    return [] if any(map(isnan, found)) else found
 
 
 def _seconds(value: str | None, now: datetime) -> float:
-    """A reset as a span in seconds, a moment in seconds since 1970, or an ISO 8601 moment."""
+    """A reset as a span in seconds, a moment in seconds or milliseconds since 1970, or an ISO 8601 moment."""
     if value is None:
         return 0.0
-    number = _number(value)
-    if number is None:
+    if numbers := _numbers(value):
+        number = _span(max(numbers), now)
+    else:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return 0.0
         number = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    elif number > _EPOCH:
-        number -= now.timestamp()
-    return number if 0 < number <= _LONGEST else 0.0
+    return _believed(number)
+
+
+def _span(number: float, now: datetime) -> float:
+    """A number as a span in seconds: what is too large for one is a moment."""
+    if number <= _EPOCH:
+        return number
+    return (number / 1000 if number > _EPOCH_MILLISECONDS else number) - now.timestamp()
+
+
+def _believed(seconds: float) -> float:
+    return seconds if 0 < seconds <= _LONGEST else 0.0

@@ -85,7 +85,8 @@ class HostSpider(scrapy.Spider):
                 return
             try:
                 await self._read(source)
-            except Exception as error:
+            except BaseException as error:
+                # Also a cancellation or an interrupt: a spider that just stops would leave the crawl waiting for ever.
                 self._crawl.fail(error)
         if False:
             yield

@@ -9,15 +9,17 @@ from typing import Any
 from crawlers.safety import ALLOWED_HOSTS
 
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of a body, before and after decompression."""
 
 
 @dataclass(frozen=True)
 class CrawlSettings:
     """How to crawl. `contact` (an address or URL of the operator) stands in the user agent.
 
-    `delay_seconds` lies between two requests to a host; `max_wait_seconds` is the longest wait that a server may ask
-    for before its source is given up as a gap; `margin` is how far a page must lie before the window to end a source.
+    `delay_seconds` lies between the beginnings of two requests to a host. `max_wait_seconds` is the longest single wait
+    that a server may ask for, `max_total_wait_seconds` the longest sum of all waits for a source (a server that asks
+    for almost the longest one again and again would hold a crawl for ever); beyond either, the source is a gap.
+    `max_body_bytes` is the size of a body, before and after decompression. `margin` is how far a page must lie before
+    the window to end a source.
     """
 
     contact: str
@@ -26,6 +28,8 @@ class CrawlSettings:
     timeout_seconds: float = 60.0
     retries: int = 6
     max_wait_seconds: float = 900.0
+    max_total_wait_seconds: float = 6 * 3600.0
+    max_body_bytes: int = MAX_BODY
     margin: timedelta = timedelta(hours=24)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
@@ -46,10 +50,11 @@ class CrawlSettings:
             "REDIRECT_ENABLED": False,  # `fetching.py` does, so that a source never leaves its host
             "METAREFRESH_ENABLED": False,
             "DOWNLOAD_DELAY": self.delay_seconds,
+            "RANDOMIZE_DOWNLOAD_DELAY": False,  # Scrapy would halve the delay now and then
             "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
             "CONCURRENT_REQUESTS": 32,
             "DOWNLOAD_TIMEOUT": self.timeout_seconds,
-            "DOWNLOAD_MAXSIZE": MAX_BODY,
+            "DOWNLOAD_MAXSIZE": self.max_body_bytes,
             "DOWNLOAD_WARNSIZE": 0,
             "DOWNLOAD_VERIFY_CERTIFICATES": True,
             "DNS_RESOLVER": "crawlers.safety.PublicResolver",

@@ -5,13 +5,14 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import feedparser
 import pytest
 
-from pipelines.demo.network import Network, embedded_people, embedded_posts, synthetic_posts
+from pipelines.demo.network import APP_PASSWORD, IDENTIFIER, Network, embedded_people, embedded_posts, synthetic_posts
 
 Answer = tuple[int, Any, dict[str, str]]
 
@@ -22,16 +23,19 @@ def calm() -> Iterator[Network]:
         yield running
 
 
-def get(url: str, **headers: str) -> Answer:
-    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+def get(url: str, body: object = None, **headers: str) -> Answer:
+    data = None if body is None else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(url, data, named)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             body = answer.read()
             is_json = "json" in answer.headers["Content-Type"]
             return answer.status, json.loads(body) if is_json else body, dict(answer.headers)
     except urllib.error.HTTPError as error:
-        error.close()
-        return error.code, None, dict(error.headers)
+        with error:
+            body = error.read()
+        return error.code, json.loads(body) if body else None, dict(error.headers)
 
 
 def statuses_by_link(url: str | None) -> Iterator[Any]:
@@ -131,6 +135,11 @@ def test_each_feed_is_read_once_and_then_not_modified(calm: Network) -> None:
         assert status == 200
         found += len(body["items"] if isinstance(body, dict) else feedparser.parse(body).entries)
         assert get(f"{calm.hosts['press']}/{name}", If_None_Match=headers["ETag"])[0] == 304
+        assert get(f"{calm.hosts['press']}/{name}", If_Modified_Since=headers["Last-Modified"])[0] == 304
+        earlier = {"If_Modified_Since": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        assert get(f"{calm.hosts['press']}/{name}", **earlier)[0] == 200
+        changed = {"If_None_Match": '"another"', "If_Modified_Since": headers["Last-Modified"]}
+        assert get(f"{calm.hosts['press']}/{name}", **changed)[0] == 200, "the entity tag alone decides"
     assert found == len(calm.timeline("feed"))
 
 
@@ -144,6 +153,45 @@ def test_a_fault_meets_the_first_try_of_an_address_only_and_broken_records_stand
     broken = [each for each in page if not isinstance(each, dict) or "uri" not in each or each["created_at"] is None]
     assert len(broken) == 3
     assert sum(isinstance(each, dict) and not isinstance(each["content"], str) for each in page) == 1
+
+
+def test_two_requests_of_all_meet_the_rate_limit_which_is_told_in_the_dialect_of_the_host() -> None:
+    with Network() as network:
+        addresses = [
+            *(f"{network.hosts['hearth']}/api/v1/timelines/public?limit={limit}" for limit in range(1, 11)),
+            *(f"{network.hosts['pds']}/xrpc/com.atproto.repo.listRecords?repo=a&limit={limit}" for limit in range(60)),
+        ]
+        answers = [get(address) for address in addresses]
+    (mastodon, bluesky) = [headers for status, _, headers in answers if status == 429]
+    assert mastodon["Retry-After"] == bluesky["Retry-After"] == "1"
+    assert mastodon["X-RateLimit-Remaining"] == bluesky["RateLimit-Remaining"] == "0"
+    assert datetime.fromisoformat(mastodon["X-RateLimit-Reset"]).tzinfo is not None
+    assert int(bluesky["RateLimit-Reset"]) > 1_700_000_000
+
+
+def test_search_is_shown_to_a_session_only_newest_first_within_its_times_and_depth() -> None:
+    with Network(faults=False, search_depth=25, session_requests=6) as network:
+        pds = f"{network.hosts['pds']}/xrpc"
+        login, search = f"{pds}/com.atproto.server.createSession", f"{pds}/app.bsky.feed.searchPosts?q=e&limit=100"
+        assert get(search)[:2] == (401, {"error": "AuthMissing", "message": "Authentication Required"})
+        assert get(login, {"identifier": IDENTIFIER, "password": "wrong"})[0] == 401
+        status, session, _ = get(login, {"identifier": IDENTIFIER, "password": APP_PASSWORD})
+        assert status == 200
+        bearer = {"Authorization": f"Bearer {session['accessJwt']}"}
+        times, cursor = [], ""
+        for size in (10, 10, 5):
+            _, page, _ = get(f"{search}{cursor}", **bearer)
+            times += [post["record"]["createdAt"] for post in page["posts"]]
+            assert len(page["posts"]) == size
+            cursor = f"&cursor={page.get('cursor')}"
+        assert "cursor" not in page, "no cursor leads deeper"
+        assert times == sorted(times, reverse=True)
+        between = f"{search}&since={times[8]}&until={times[1]}"
+        found = [post["record"]["createdAt"] for post in get(between, **bearer)[1]["posts"]]
+        assert found == times[2:9], "until is exclusive, since is not"
+        assert get(f"{pds}/app.bsky.feed.searchPosts?q=nosuchword", **bearer)[1] == {"posts": []}
+        assert get(search, **bearer)[0] == 200
+        assert get(search, **bearer)[:2] == (400, {"error": "ExpiredToken", "message": "Token has expired"})
 
 
 def test_made_up_posts_are_paged_without_holding_them() -> None:

@@ -8,11 +8,13 @@ from crawlers.platforms.feed import NotAFeedError, parse_feed
 from crawlers.sink import Memory, Page
 from crawlers.spiders.pages import Reading, created, parse_records
 
+ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, */*;q=0.1"
+
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads the feed; when it did not change, the remembered document is parsed again. Errors: SourceGapError."""
     memory = reading.memory()
-    headers = {"Accept": "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9"}
+    headers = {"Accept": ACCEPT}
     if memory is not None and memory.etag:
         headers["If-None-Match"] = memory.etag
     if memory is not None and memory.last_modified:
@@ -22,8 +24,8 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
         reading.fetcher.traffic.not_modified += 1
         answer = replace(answer, body=memory.body)
     elif answer.status != 200:
-        said = "the server asks for a login" if answer.status in (401, 403) else "the server has no feed there"
-        raise SourceGapError(f"{said} (HTTP {answer.status})")
+        said = {401: "the server asks for a login", 403: "the server refuses visitors"}.get(answer.status)
+        raise SourceGapError(f"{said or 'the server has no feed there'} (HTTP {answer.status})")
     try:
         posts, rejects = parse_feed(
             answer.body, answer.headers.get("content-type", ""), reading.source.url, answer.fetched_at

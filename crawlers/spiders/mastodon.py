@@ -2,22 +2,22 @@
 
 import re
 from collections.abc import AsyncIterator
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.mastodon import is_error, parse_status
 from crawlers.sink import Page
-from crawlers.spiders.pages import Reading, created, is_past, parse_records
+from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 LIMIT = 40
-_NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
+_NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads pages until one lies wholly before the window. Errors: SourceGapError."""
     path, query = await _timeline(reading)
     number, cursor = reading.start.page, reading.start.cursor
-    seen = {cursor}
+    trail = Trail(cursor)
     while True:
         answer = await reading.fetcher.get(path, query if cursor is None else {**query, "max_id": cursor})
         statuses = _statuses(answer)
@@ -28,26 +28,32 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
             created,
         )
         following = None if not statuses or is_past(parsed, reading) else next_max_id(answer, statuses)
+        if following is not None:
+            trail.follow(following, len(statuses))
         yield Page(number, cursor, following, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
         if following is None:
             return
-        if following in seen:
-            raise SourceGapError("the server gives the same page again: its paging goes in circles")
-        seen.add(following)
         number, cursor = number + 1, following
 
 
 def next_max_id(answer: Answer, statuses: list[object]) -> str | None:
-    """The next `max_id`: out of the `Link` header where a server sends one, else the last status's own id."""
+    """The next `max_id`: out of the `Link` header where a server sends one, else the last status's own id.
+
+    Of the header's address nothing else is taken: where the next page is asked for, the source alone says. A header
+    without a next address ends the timeline. Errors: SourceGapError when there is nothing to go on from.
+    """
     link = answer.headers.get("link")
     if link is not None:
         found = _NEXT.search(link)
         if found is None:
             return None
-        if ids := parse_qs(urlsplit(found[1]).query).get("max_id"):
-            return ids[0]
-    ids = [item["id"] for item in statuses if isinstance(item, dict) and isinstance(item.get("id"), str)]
-    return ids[-1] if ids else None
+        asked: str = found[1].partition("?")[2].partition("#")[0]
+        if given := parse_qs(asked).get("max_id"):
+            return given[0]
+    ids: list[str] = [item["id"] for item in statuses if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    if not ids:
+        raise SourceGapError("no status of a page has an id, so the page after it cannot be asked for")
+    return ids[-1]
 
 
 async def _timeline(reading: Reading) -> tuple[str, dict[str, str]]:
@@ -77,7 +83,8 @@ def _statuses(answer: Answer) -> list[object]:
 
 
 def _refused(answer: Answer) -> None:
-    """Tells a server that hides its timelines from visitors from one that asks for a login as such."""
+    """Tells a server that hides its timelines from visitors from one that asks for a login as such, and from one that
+    turns visitors away, as a block page does."""
     if answer.status == 200:
         return
     try:
@@ -88,8 +95,10 @@ def _refused(answer: Answer) -> None:
         raise SourceGapError(
             f"the server's previews are disabled: it shows this timeline to logged-in users only (HTTP {answer.status})"
         )
-    if answer.status in (401, 403):
-        raise SourceGapError(f"the server asks for a login (HTTP {answer.status})")
+    if answer.status == 401:
+        raise SourceGapError("the server asks for a login (HTTP 401)")
+    if answer.status == 403:
+        raise SourceGapError("the server refuses visitors (HTTP 403)")
     if answer.status == 404:
         raise SourceGapError("the server has no such timeline (HTTP 404)")
     raise SourceGapError(f"the server answered HTTP {answer.status}")

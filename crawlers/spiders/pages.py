@@ -1,15 +1,19 @@
-"""What the spiders share: records become a page of posts, of rejects and of a count of posts outside the window."""
+"""What the spiders share: records become a page of posts, of rejects and of a count of posts outside the window, and a
+trail of cursors is followed no further than it leads somewhere.
+"""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crawlers.fetching import Fetcher
+from crawlers.fetching import Fetcher, SourceGapError
+from crawlers.platforms.optouts import OPTED_OUT, opted_out
 from crawlers.post import ParseError, Post
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Memory, Page, Position, Reject, Sink
 from crawlers.source import Source, Window
+from crawlers.text import well_formed
 
 
 class SinkFailedError(Exception):
@@ -71,7 +75,8 @@ def parse_records(
 ) -> Parsed:
     """Parses each record by itself: a broken one is a reject, whatever is wrong with it.
 
-    A post without a time is kept only where the source is no timeline (`keep_undated`); else it is a reject.
+    A post without a time is kept only where the source is no timeline (`keep_undated`); else it is a reject. So is a
+    post of the window whose author opted out, whatever the source: it is counted, with its reason, and not kept.
     """
     kept: list[Post] = []
     rejects: list[Reject] = []
@@ -92,10 +97,12 @@ def parse_records(
             times.append(moment)
         if moment is None and not keep_undated:
             rejects.append(Reject(position, "created_at", "missing"))
-        elif moment is None or window.holds(moment):
-            kept.append(post)
-        else:
+        elif moment is not None and not window.holds(moment):
             outside += 1
+        elif opted_out(item):
+            rejects.append(Reject(position, "author", OPTED_OUT))
+        else:
+            kept.append(post)
     return Parsed(kept, rejects, outside, min(times, default=None), max(times, default=None))
 
 
@@ -103,3 +110,29 @@ def is_past(parsed: Parsed, reading: Reading) -> bool:
     """Whether a whole page lies before the window by more than the margin: pinned posts and late arrivals come out of
     order, so one old post ends nothing."""
     return parsed.newest is not None and parsed.newest < reading.window.since - reading.settings.margin
+
+
+class Trail:
+    """The cursors of a source, one after another. Notices a server that leads in circles (by Brent's algorithm, so in
+    constant memory, after a few rounds at most), through empty pages without end, or to what cannot be sent back."""
+
+    _MOST_EMPTY = 20
+    _LONGEST = 4096
+
+    def __init__(self, start: str | None) -> None:
+        self._mark = start
+        self._steps, self._until_next_mark = 0, 1
+        self._empty = 0
+
+    def follow(self, cursor: str, records: int) -> None:
+        """Takes the next cursor, and how many records were on the page that gave it. Errors: SourceGapError."""
+        if len(cursor) > self._LONGEST or well_formed(cursor) != cursor:
+            raise SourceGapError("the server gives a cursor that cannot be sent back")
+        self._empty = 0 if records else self._empty + 1
+        if self._empty > self._MOST_EMPTY:
+            raise SourceGapError(f"the server gives {self._empty} empty pages in a row and says that more follow")
+        if cursor == self._mark:
+            raise SourceGapError("the server gives the same cursor again: its paging goes in circles")
+        self._steps += 1
+        if self._steps == self._until_next_mark:
+            self._mark, self._steps, self._until_next_mark = cursor, 0, 2 * self._until_next_mark

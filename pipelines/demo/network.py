@@ -2,7 +2,8 @@
 
 Five hosts: two Mastodon-API servers that federate (one pages by `Link`, one by `max_id` alone), a Bluesky PDS, an
 AppView over the same posts, and a host of feeds. It limits rates, fails once in a while and holds some broken records,
-yet what it finally answers is always the same. Ids of posts do not depend on the ports.
+yet what it finally answers is always the same. Ids of posts do not depend on the ports. The PDS takes one login, for
+search, whose sessions end after some requests.
 """
 
 import hashlib
@@ -14,10 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +35,12 @@ HOSTS = ("hearth", "lantern", "pds", "view", "press")
 
 _MENTION = re.compile(r"\{@(\w+)\}")
 _FAIL_EVERY = 7
-"""With faults, the first try of every seventh address is answered by 429 or 503."""
+"""With faults, the first try of every seventh address is answered by 503, of two of them by 429."""
+_MOST_LIMITED = 2
+_LIMITED_SECONDS = 1
+"""What a 429 asks to wait: the least that can be said in whole seconds, so that a demonstration stays quick."""
+IDENTIFIER, APP_PASSWORD = "operator.example", "abcd-efgh-ijkl-mnop"
+"""The one login that the PDS takes."""
 
 Json = dict[str, Any]
 
@@ -143,11 +150,16 @@ def _sample(row: Json) -> Sample:
 
 @dataclass
 class Network:
-    """The network, running inside a `with` block. `first_port` fixes the ports (five in a row); 0 takes free ones."""
+    """The network, running inside a `with` block. `first_port` fixes the ports (five in a row); 0 takes free ones.
+
+    A search gives no cursor that leads beyond `search_depth` hits, and a session is good for `session_requests`.
+    """
 
     posts: Sequence[Sample] | None = None
     faults: bool = True
     first_port: int = 0
+    search_depth: int = 10_000
+    session_requests: int = 1_000
     requests: Counter[str] = field(default_factory=Counter)
     hosts: dict[str, str] = field(default_factory=dict)
 
@@ -158,6 +170,7 @@ class Network:
             self.posts = embedded_posts()
         self._servers: list[ThreadingHTTPServer] = []
         self._seen: Counter[str] = Counter()
+        self._sessions: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -254,7 +267,24 @@ workers = {workers}
             number = len(self._seen)
             if self._seen[address] > 1 or number % _FAIL_EVERY:
                 return None
-            return 429 if number // _FAIL_EVERY % 2 else 503
+            return 429 if number // _FAIL_EVERY in range(1, 2 * _MOST_LIMITED, 2) else 503
+
+    def log_in(self) -> str:
+        """The token of a new session."""
+        with self._lock:
+            token = f"session-{len(self._sessions) + 1}"
+            self._sessions[token] = self.session_requests
+        return token
+
+    def refusal(self, authorization: str | None) -> tuple[int, Json] | None:
+        """Counts a request of a session; says how it is refused, if it is."""
+        with self._lock:
+            token = (authorization or "").removeprefix("Bearer ")
+            left = self._sessions.get(token)
+            if left is None:
+                return 401, {"error": "AuthMissing", "message": "Authentication Required"}
+            self._sessions[token] = left - 1
+        return None if left > 0 else (400, {"error": "ExpiredToken", "message": "Token has expired"})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -262,7 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     network: Network
     host: str
+    body: bytes
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are sent apart, and the second would wait for an answer
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing: request lines would fill the terminal."""
@@ -275,12 +307,16 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers a POST."""
         self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
-    def _answer(self, _: bytes) -> None:
+    def _answer(self, body: bytes) -> None:
+        self.body = body
         parts = urlsplit(self.path)
         status = self.network.fault(self.host, self.path)
+        if status == 429:
+            limits = {"Retry-After": str(_LIMITED_SECONDS), **_limits(self.host, 0, _LIMITED_SECONDS)}
+            self._send(status, {"error": "Too many requests"}, limits)
+            return
         if status is not None:
-            limits = {"Retry-After": "0"} if status == 429 else {}
-            self._send(status, {"error": "Too many requests" if status == 429 else "Try again"}, limits)
+            self._send(status, {"error": "Try again"})
             return
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         kind = {"hearth": _mastodon, "lantern": _mastodon, "pds": _bluesky, "view": _bluesky, "press": _feeds}
@@ -295,6 +331,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+
+
+def _limits(host: str, left: int, seconds: int) -> dict[str, str]:
+    """Headers on the rate limit in the dialect of a host; that of the feeds has none."""
+    reset = datetime.now(UTC) + timedelta(seconds=seconds)
+    if host in ("hearth", "lantern"):
+        values = {"Limit": "300", "Remaining": str(left), "Reset": _iso(reset)}
+        return {f"X-RateLimit-{name}": value for name, value in values.items()}
+    if host in ("pds", "view"):
+        values = {"Limit": "3000", "Remaining": str(left), "Reset": str(ceil(reset.timestamp()))}
+        return {f"RateLimit-{name}": value for name, value in values.items()}
+    return {}
 
 
 def _mastodon(handler: _Handler, path: str, query: dict[str, str]) -> None:
@@ -327,8 +375,7 @@ def _mastodon_page(handler: _Handler, path: str, query: dict[str, str], chosen: 
     statuses: list[Any] = [_status(handler.network, post, handler.host) for post in page]
     if handler.network.faults and path == "/api/v1/timelines/public" and start == 0:
         statuses[3:3] = [_broken(statuses[0], number) for number in range(4)]
-    headers = {"X-RateLimit-Limit": "300", "X-RateLimit-Remaining": "299"}
-    headers["X-RateLimit-Reset"] = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    headers = _limits(handler.host, 299, 300)
     if handler.host == "hearth" and start + limit < len(chosen):
         last = _native(page[-1])
         headers["Link"] = f'<{handler.network.hosts["hearth"]}{path}?max_id={last}>; rel="next"'
@@ -436,6 +483,12 @@ def _markup(network: Network, post: Sample) -> str:
 def _bluesky(handler: _Handler, path: str, query: dict[str, str]) -> None:
     network = handler.network
     method = path.removeprefix("/xrpc/")
+    if handler.host == "pds" and method == "com.atproto.server.createSession":
+        _log_in(handler)
+        return
+    if handler.host == "pds" and method == "app.bsky.feed.searchPosts":
+        _search(handler, query)
+        return
     asked = query.get("handle") or query.get("repo") or query.get("actor") or ""
     person = next((each for each in network.people.values() if asked in (each.handle, each.did)), None)
     if person is None:
@@ -451,14 +504,51 @@ def _bluesky(handler: _Handler, path: str, query: dict[str, str]) -> None:
     start = int(query.get("cursor") or 0)
     page = own[start : start + limit]
     cursor = {"cursor": str(start + limit)} if page else {}
-    headers = {"RateLimit-Limit": "3000", "RateLimit-Remaining": "2999", "RateLimit-Reset": "0"}
-    if method == "com.atproto.repo.listRecords":
+    headers = _limits(handler.host, 2999, 300)
+    if method == "com.atproto.repo.getRecord":
+        handler._send(400, {"error": "RecordNotFound", "message": "Could not locate record"}, headers)
+    elif method == "com.atproto.repo.listRecords":
         records = [{"uri": _at(network, post), "cid": _cid(post), "value": _record(network, post)} for post in page]
         handler._send(200, {"records": [each for each in records if each["value"] is not None], **cursor}, headers)
     elif method == "app.bsky.feed.getAuthorFeed":
         handler._send(200, {"feed": [_item(network, post) for post in page], **cursor}, headers)
     else:
         handler._send(501, {"error": "MethodNotImplemented"})
+
+
+def _log_in(handler: _Handler) -> None:
+    try:
+        given = orjson.loads(handler.body)
+    except ValueError:
+        given = {}
+    if given != {"identifier": IDENTIFIER, "password": APP_PASSWORD}:
+        handler._send(401, {"error": "AuthenticationRequired", "message": "Invalid identifier or password"})
+        return
+    token = handler.network.log_in()
+    handler._send(200, {"handle": IDENTIFIER, "accessJwt": token, "refreshJwt": f"{token}-refresh", "active": True})
+
+
+def _search(handler: _Handler, query: dict[str, str]) -> None:
+    """Posts that hold all the words asked for, the newest first; `until` is exclusive."""
+    network = handler.network
+    if refusal := network.refusal(handler.headers.get("Authorization")):
+        handler._send(*refusal)
+        return
+    since, until = query.get("since", _iso(SINCE - timedelta(days=1))), query.get("until", _iso(UNTIL))
+    words = query.get("q", "").casefold().split()
+    hits = [
+        post
+        for post in network.timeline("bluesky")
+        if not post.repost_of
+        and since <= _iso(post.time) < until
+        and all(word in f"{post.text} {' '.join(post.tags)}".casefold() for word in words)
+    ]
+    limit, start = min(10, int(query.get("limit", "25"))), int(query.get("cursor") or 0)
+    page = hits[: network.search_depth][start : start + limit]
+    more = len(page) == limit and start + limit < network.search_depth
+    cursor = {"cursor": str(start + limit)} if more else {}
+    answer = {"posts": [_item(network, post)["post"] for post in page], **cursor}
+    handler._send(200, answer, _limits(handler.host, 2999, 300))
 
 
 def _at(network: Network, post: Sample) -> str:
@@ -555,10 +645,18 @@ def _feeds(handler: _Handler, path: str, _: dict[str, str]) -> None:
         return
     kind, body = make(handler.network, posts)
     etag = f'"{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
-    if handler.headers.get("If-None-Match") == etag:
-        handler._send(304, b"", {"ETag": etag})
+    modified = max((post.time for post in posts), default=SINCE)
+    validators = {"ETag": etag, "Last-Modified": format_datetime(modified, usegmt=True)}
+    asked = handler.headers
+    # Where both are sent, the entity tag alone decides (RFC 9110 section 13.2.2).
+    if "If-None-Match" in asked:
+        unchanged = asked["If-None-Match"] == etag
     else:
-        handler._send(200, body, {"ETag": etag}, kind)
+        unchanged = "If-Modified-Since" in asked and parsedate_to_datetime(asked["If-Modified-Since"]) >= modified
+    if unchanged:
+        handler._send(304, b"", validators)
+    else:
+        handler._send(200, body, validators, kind)
 
 
 def _feed_of(post: Sample) -> str:

@@ -1,0 +1,38 @@
+"""Authors who asked not to be collected: what platforms let them say, read from the payload of a post. Pure.
+
+Mastodon: `noindex` of an account (docs.joinmastodon.org/entities/Account), which a server knows of its own users only.
+`indexable`, which is off by default, is consent to full-text search and no request to stay away. Bluesky: the label
+`!no-unauthenticated`, by which an account asks to be shown to signed-in readers only.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+OPTED_OUT = "the author opted out"
+"""The reason of a reject."""
+
+_SIGNED_IN_ONLY = "!no-unauthenticated"
+
+
+def opted_out(payload: object) -> bool:
+    """Whether the author of a record, or of what it reposts, opted out. Takes a Mastodon status, an item or a post view
+    of a Bluesky AppView, and any record of a PDS, a profile too; of anything else it is False."""
+    item = _object(payload)
+    statuses = (item, _object(item.get("reblog")))
+    if any(_object(status.get("account")).get("noindex") is True for status in statuses):
+        return True
+    return any(label.get("val") == _SIGNED_IN_ONLY and not label.get("neg") for label in _labels(item))
+
+
+def _labels(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The labels of a post, of its author, of who reposts it, and those that its record claims for itself."""
+    post = _object(item.get("post")) or item
+    reason, record = _object(item.get("reason")), _object(post.get("record")) or _object(item.get("value"))
+    holders = (post, _object(post.get("author")), _object(reason.get("by")))
+    found = [holder.get("labels") for holder in holders] + [_object(record.get("labels")).get("values")]
+    for labels in found:
+        yield from (_object(label) for label in (labels if isinstance(labels, list) else []))
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
