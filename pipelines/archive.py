@@ -3,6 +3,7 @@
 `store.py` puts single files down, `shards.py` the pages of an open sweep, `seal.py` turns them into a sealed one.
 """
 
+import hashlib
 import os
 import platform
 import re
@@ -29,6 +30,8 @@ PRIVATE_TABLES = ("identities", "accounts")
 _MARK = "manifests/archive.json"
 _PACKAGES = ("scrapy", "dask", "distributed", "pyarrow", "duckdb", "onnxruntime", "tokenizers", "numpy")
 
+_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+
 Manifest = dict[str, Any]
 
 
@@ -53,6 +56,8 @@ def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
     Errors: ArchiveError (a newer format, a folder with other things in it), KeyMismatchError (another pseudonym key).
     """
     store = Store(root, scope)
+    if root.exists() and not root.is_dir():
+        raise ArchiveError(f"{root}: a file, not a folder; name another place under [sweep] archive")
     if not store.exists(_MARK):
         if root.is_dir() and any(entry.name not in ("tmp", "manifests", "leases") for entry in root.iterdir()):
             raise ArchiveError(f"{root}: not an archive and not empty; name another folder under [sweep] archive")
@@ -66,6 +71,11 @@ def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
     return store
 
 
+def archive_key(store: Store) -> str:
+    """The fingerprint of the pseudonym key that the archive was made with."""
+    return str(_marked(store)["pseudonym_key"])
+
+
 def read_archive(root: Path) -> Store:
     """Opens an archive to read from. Errors: ArchiveError when there is none or its format is newer."""
     store = Store(root)
@@ -76,12 +86,15 @@ def read_archive(root: Path) -> Store:
 
 
 def _marked(store: Store) -> Manifest:
-    return _supported(orjson.loads(store.read(_MARK) or b"{}"), store.path(_MARK))
+    mark = _parsed(store, _MARK)
+    if not isinstance(mark.get("pseudonym_key"), str):
+        raise ArchiveError(f"{store.path(_MARK)}: names no pseudonym key; restore it from a backup")
+    return mark
 
 
 def _supported(manifest: Manifest, path: Path) -> Manifest:
     found = manifest.get("format")
-    if not isinstance(found, int):
+    if not isinstance(found, int) or found < 1:
         raise ArchiveError(f"{path}: not a manifest of an archive (no format number); restore it from a backup")
     if found > FORMAT:
         raise ArchiveError(f"{path}: format {found} is newer than this postsweep reads ({FORMAT}); update postsweep")
@@ -89,10 +102,17 @@ def _supported(manifest: Manifest, path: Path) -> Manifest:
 
 
 def write_manifest(store: Store, name: str, manifest: Manifest) -> None:
-    """Creates a manifest, only if absent. Errors: ArchiveError when one stands there with other content."""
-    data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    """Creates a manifest, only if absent, with a SHA-256 of what it says.
+
+    Errors: ArchiveError when one stands there with other content.
+    """
+    data = orjson.dumps({**manifest, "sha256": _checksum(manifest)}, option=_OPTIONS)
     if not store.create(name, data) and store.read(name) != data:
         raise ArchiveError(f"{store.path(name)}: exists with other content; a sealed sweep or run is never rewritten")
+
+
+def _checksum(manifest: Manifest) -> str:
+    return hashlib.sha256(orjson.dumps(manifest, option=_OPTIONS)).hexdigest()
 
 
 def sweep_manifest_name(sweep: str, generation: int = 0) -> str:
@@ -122,9 +142,14 @@ def run_manifest(store: Store, run: str) -> Manifest | None:
     return _read_manifest(store, name) if store.exists(name) else None
 
 
+def run_ids(store: Store) -> list[str]:
+    """All runs that are finished."""
+    return [Path(name).stem for name in store.names("manifests/runs", ".json")]
+
+
 def run_manifests(store: Store, sweep: str | None = None) -> list[Manifest]:
     """The manifests of finished runs (of one sweep), the oldest first."""
-    found = [_read_manifest(store, name) for name in store.names("manifests/runs", ".json")]
+    found = [_read_manifest(store, run_manifest_name(run)) for run in run_ids(store)]
     return sorted(
         (run for run in found if sweep in (None, run["sweep"])), key=lambda run: (run["finished_at"], run["run"])
     )
@@ -136,9 +161,16 @@ def sweep_ids(store: Store) -> list[str]:
 
 
 def _read_manifest(store: Store, name: str) -> Manifest:
-    data = store.read(name)
+    """A manifest as it was written. Errors: ArchiveError when it was damaged or edited."""
+    manifest = _parsed(store, name)
+    if manifest.pop("sha256", None) != _checksum(manifest):
+        raise ArchiveError(f"{store.path(name)}: not as it was written (its SHA-256 differs); restore it from a backup")
+    return manifest
+
+
+def _parsed(store: Store, name: str) -> Manifest:
     try:
-        manifest = orjson.loads(data or b"")
+        manifest = orjson.loads(store.read(name) or b"")
     except orjson.JSONDecodeError as error:
         raise ArchiveError(f"{store.path(name)}: not JSON ({error.msg}); restore it from a backup") from error
     if not isinstance(manifest, dict):

@@ -1,20 +1,24 @@
-"""Verifying an archive: every file that a manifest names is there and says what it said; nothing else lies beside."""
+"""Verifying an archive: each file that a manifest names is there and says what it said; nothing else is in a table."""
 
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.archive import (
     PRIVATE_TABLES,
     TABLES,
     Manifest,
+    archive_key,
     incoming,
     private_incoming,
     read_archive,
-    run_manifests,
+    run_ids,
+    run_manifest,
     sweep_ids,
     sweep_manifest,
 )
@@ -23,102 +27,191 @@ from pipelines.errors import ArchiveError
 from pipelines.progress import Progress
 from pipelines.store import Store
 
+Part = dict[str, Any]
+
 
 def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list[str]:
-    """Checks one sweep and its runs, or all of them; returns one line per problem, none when all is well.
+    """Checks one sweep and its runs, or all of the archive; returns one line per problem, none when all is well.
 
     Errors: ArchiveError when there is no archive, or the sweep is not sealed.
     """
     store = read_archive(archive)
-    sweeps = [sweep] if sweep is not None else sweep_ids(store)
+    if sweep is not None and sweep not in sweep_ids(store):
+        raise ArchiveError(f"{archive}: sweep {sweep} is not sealed; there is nothing to verify yet")
     problems: list[str] = []
-    for each in sweeps:
-        manifest = sweep_manifest(store, each)
+    runs = [run for each in run_ids(store) if (run := _read(run_manifest, store, each, problems)) is not None]
+    for each in [sweep] if sweep is not None else sweep_ids(store):
+        manifest = _read(sweep_manifest, store, each, problems)
         if manifest is None:
-            raise ArchiveError(f"{archive}: sweep {each} is not sealed; there is nothing to verify yet")
-        runs = run_manifests(store, each)
-        parts = sum(len(manifest["parts"][table]) for table in TABLES) + sum(len(run["parts"]) for run in runs)
-        with progress.stage(f"verify {each}", total=parts) as stage:
-            for found in _problems(store, manifest, runs):
-                if found is None:
-                    stage.advance(1)
-                else:
-                    problems.append(found)
-    return problems
+            continue
+        try:
+            its_runs = [run for run in runs if run["sweep"] == each]
+            parts = [part for table in TABLES for part in manifest["parts"][table]]
+            total = len(parts) + sum(len(run["parts"]) for run in its_runs)
+            with progress.stage(f"verify {each}", total=total) as stage:
+                for found in _problems(store, manifest, its_runs):
+                    if found is None:
+                        stage.advance(1)
+                    else:
+                        problems.append(found)
+        except (KeyError, TypeError, AttributeError) as error:
+            problems.append(f"sweep {each}: a manifest of it lacks what every manifest has ({error}); restore it")
+    if sweep is None:
+        problems += _unnamed(store)
+    return problems + _open_to_others(store)
+
+
+def _read(
+    read: Callable[[Store, str], Manifest | None], store: Store, name: str, problems: list[str]
+) -> Manifest | None:
+    """A manifest; one that cannot be read is a problem, and does not hide the others."""
+    try:
+        return read(store, name)
+    except (ArchiveError, OSError) as error:
+        problems.append(str(error))
+        return None
 
 
 def _problems(store: Store, manifest: Manifest, runs: list[Manifest]) -> Iterator[str | None]:
     """Problems as they are found, and None after each part."""
     sweep = manifest["sweep"]
-    wholes = {table: Digest() for table in TABLES}
+    where = f"manifests/sweeps/{sweep}.{manifest['generation']}.json"
+    posts = _Table(store, "uid")
     for table in TABLES:
-        yield from _strangers(store, f"{table}/sweep={sweep}", manifest["parts"][table])
-        for part in manifest["parts"][table]:
-            yield from _part_problems(store, part, "author" if table == "accounts" else "uid", wholes[table])
-            if table in PRIVATE_TABLES:
-                yield from _mode_problems(store, part["path"])
+        parts = manifest["parts"][table]
+        yield from _strangers(store, f"{table}/sweep={sweep}", parts)
+        checked = posts if table == "posts" else _Table(store, "author" if table == "accounts" else "uid")
+        for part in parts:
+            yield from checked.problems(part, ordered=table != "rejects")
             yield None
-    if _differs(wholes["posts"], manifest["parts"]["posts"], manifest["digest"]):
-        yield f"manifests/sweeps/{sweep}: the posts' content digest is not the one the manifest gives"
+    if posts.sound and posts.whole.hex != manifest["digest"]:
+        yield f"{where}: the posts' content digest is not the one that it gives"
+    yield from (f"{where}: {told}" for told in _miscounted(manifest))
+    if manifest["pseudonym_key"] != archive_key(store):
+        yield f"{where}: made under another pseudonym key than manifests/archive.json names"
     for left in (incoming(sweep), private_incoming(sweep)):
         if store.exists(left):
             yield f"{left}: left over beside a sealed sweep; run the sweep's command again to remove it"
     for run in runs:
-        yield from _run_problems(store, manifest, run)
+        yield from _run_problems(store, manifest, run, posts)
 
 
-def _run_problems(store: Store, manifest: Manifest, run: Manifest) -> Iterator[str | None]:
+def _miscounted(manifest: Manifest) -> Iterator[str]:
+    """Counts of a manifest that its parts do not bear out."""
+    counts, parts = manifest["counts"], manifest["parts"]
+    rows = {table: sum(part["rows"] for part in parts[table]) for table in TABLES}
+    platforms: Counter[str] = Counter()
+    for part in parts["posts"]:
+        platforms[part["platform"]] += part["rows"]
+    if counts["posts"] != rows["posts"] or counts["platforms"] != dict(platforms):
+        yield f"it counts {counts['posts']} posts, its parts hold {rows['posts']}"
+    if counts["rejects"] != rows["rejects"]:
+        yield f"it counts {counts['rejects']} rejects, its parts hold {rows['rejects']}"
+    if rows["identities"] != rows["posts"]:
+        yield f"its parts hold {rows['posts']} posts and {rows['identities']} identities; each post has one"
+
+
+def _run_problems(store: Store, manifest: Manifest, run: Manifest, posts: "_Table") -> Iterator[str | None]:
+    where = f"manifests/runs/{run['run']}.json"
     yield from _strangers(store, f"scores/run={run['run']}", run["parts"])
-    posts = {part["path"]: part["digest"] for part in manifest["parts"]["posts"]}
-    if sorted(part["posts_path"] for part in run["parts"]) != sorted(posts):
-        yield f"run {run['run']}: it does not cover the parts of sweep {manifest['sweep']} one by one"
-    whole = Digest()
+    digests = {part["path"]: part["digest"] for part in manifest["parts"]["posts"]}
+    if sorted(part["posts_path"] for part in run["parts"]) != sorted(digests):
+        yield f"{where}: it does not cover the parts of sweep {manifest['sweep']} one by one"
+    scores = _Table(store, "uid")
     for part in run["parts"]:
-        yield from _part_problems(store, part, "uid", whole)
-        if posts.get(part["posts_path"]) != part["posts_digest"]:
+        yield from scores.problems(part, ordered=True)
+        if digests.get(part["posts_path"]) != part["posts_digest"]:
             yield f"{part['path']}: made for another version of {part['posts_path']}"
-        elif not _same_uids(store, part["path"], part["posts_path"]):
+        elif {part["path"], part["posts_path"]} & (scores.damaged | posts.damaged):
+            pass  # told already
+        elif not _same_uids(store.path(part["path"]), store.path(part["posts_path"])):
             yield f"{part['path']}: its uids are not those of {part['posts_path']}, row by row"
         yield None
-    if _differs(whole, run["parts"], run["digest"]):
-        yield f"manifests/runs/{run['run']}: the scores' content digest is not the one the manifest gives"
+    if scores.sound and scores.whole.hex != run["digest"]:
+        yield f"{where}: the scores' content digest is not the one that it gives"
+    if run["counts"]["posts"] != sum(part["rows"] for part in run["parts"]):
+        yield f"{where}: it counts {run['counts']['posts']} posts, its parts hold another number"
 
 
-def _differs(whole: Digest, parts: list[dict[str, Any]], digest: str) -> bool:
-    """Whether parts that are all whole have another digest together than their manifest says."""
-    return whole.rows == sum(part["rows"] for part in parts) and whole.hex != digest
+class _Table:
+    """Checks the parts of one table in order, with what goes beyond one part: the order of keys and the digest."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store = store
+        self._key = key
+        self._last: tuple[str, str] = ("", "")
+        self.whole = Digest()
+        self.damaged: set[str] = set()
+
+    @property
+    def sound(self) -> bool:
+        """Whether all parts so far are as their manifest says."""
+        return not self.damaged
+
+    def problems(self, part: Part, ordered: bool) -> Iterator[str]:
+        """What is wrong with the next part."""
+        try:
+            told = self._problem(part, ordered)
+        except (OSError, pa.ArrowException) as error:
+            told = f"cannot be read ({type(error).__name__}); restore it"
+        if told is not None:
+            self.damaged.add(part["path"])
+            yield f"{part['path']}: {told}"
+
+    def _problem(self, part: Part, ordered: bool) -> str | None:
+        path = self._store.path(part["path"])
+        if not path.exists():
+            return "missing"
+        if path.stat().st_size != part["bytes"] or file_sha256(path) != part["sha256"]:
+            return "its bytes are not those that were committed (SHA-256 differs); restore it"
+        digest = Digest()
+        for row in part_rows(path):
+            digest.add(row)
+            self.whole.add(row)
+        if digest.rows != part["rows"] or digest.hex != part["digest"]:
+            return "its rows are not those that the manifest counts and digests"
+        if ordered and not self._ascending(part["platform"], path):
+            return f"not sorted by {self._key} after the part before it, or one occurs twice"
+        return None
+
+    def _ascending(self, platform: str, path: Path) -> bool:
+        for value in _column(path, self._key):
+            if (platform, value) <= self._last:
+                return False
+            self._last = (platform, value)
+        return True
 
 
-def _part_problems(store: Store, part: dict[str, Any], key: str, whole: Digest) -> Iterator[str]:
-    """Problems of one part; the rows of one that is readable are added to the digest of the whole."""
-    path = store.path(part["path"])
-    if not path.exists():
-        yield f"{part['path']}: missing"
-        return
-    if path.stat().st_size != part["bytes"] or file_sha256(path) != part["sha256"]:
-        yield f"{part['path']}: its bytes are not those that were committed (SHA-256 differs); restore it"
-        return
-    digest = Digest()
-    for row in part_rows(path):
-        digest.add(row)
-        whole.add(row)
-    if digest.rows != part["rows"] or digest.hex != part["digest"]:
-        yield f"{part['path']}: its rows are not those that the manifest counts and digests"
-    elif "rejects/" not in part["path"] and not _ascending(_column(path, key)):
-        yield f"{part['path']}: not sorted by {key}, or one occurs twice"
-
-
-def _mode_problems(store: Store, name: str) -> Iterator[str]:
-    path = store.path(name)
-    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        yield f"{name}: readable by others than its owner; run chmod 600 on it"
-
-
-def _strangers(store: Store, folder: str, parts: list[dict[str, Any]]) -> Iterator[str]:
+def _strangers(store: Store, folder: str, parts: list[Part]) -> Iterator[str]:
     known = {part["path"] for part in parts}
     for name in store.names(folder):
         if name not in known:
             yield f"{name}: no manifest names it; move it out of the archive"
+
+
+def _unnamed(store: Store) -> list[str]:
+    """What lies in a table beside the folders of sealed sweeps and finished runs: a plain glob would read it."""
+    sweeps = {f"sweep={sweep}" for sweep in sweep_ids(store)}
+    runs = {f"run={run}" for run in run_ids(store)}
+    work = {"incoming", "tmp", "sweeps", "feeds"}
+    found = []
+    for table in (*TABLES, "scores"):
+        known = runs if table == "scores" else sweeps | work if table == "identities" else sweeps
+        for name in store.matching(f"{table}/*"):
+            if Path(name).name not in known:
+                found.append(f"{name}: no manifest names it; move it out of the archive, or restore its manifest")
+    return found
+
+
+def _open_to_others(store: Store) -> list[str]:
+    """What leads back to people and is not its owner's alone."""
+    found = []
+    for table in PRIVATE_TABLES:
+        for name in (table, *store.matching(f"{table}/**/*")):
+            path = store.path(name)
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                found.append(f"{name}: open to others than its owner; run chmod go= on it")
+    return found
 
 
 def _column(path: Path, key: str) -> Iterator[str]:
@@ -127,19 +220,7 @@ def _column(path: Path, key: str) -> Iterator[str]:
             yield from batch.column(0).to_pylist()
 
 
-def _ascending(values: Iterator[str]) -> bool:
-    last = None
-    for value in values:
-        if last is not None and value <= last:
-            return False
-        last = value
-    return True
-
-
-def _same_uids(store: Store, scores: str, posts: str) -> bool:
-    ours, theirs = store.path(scores), store.path(posts)
-    if not (ours.exists() and theirs.exists()):
+def _same_uids(scores: Path, posts: Path) -> bool:
+    if pq.read_metadata(scores).num_rows != pq.read_metadata(posts).num_rows:
         return False
-    if pq.read_metadata(ours).num_rows != pq.read_metadata(theirs).num_rows:
-        return False
-    return all(a == b for a, b in zip(_column(ours, "uid"), _column(theirs, "uid"), strict=True))
+    return all(a == b for a, b in zip(_column(scores, "uid"), _column(posts, "uid"), strict=True))

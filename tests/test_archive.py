@@ -1,5 +1,6 @@
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -257,23 +258,74 @@ def test_a_folder_with_other_things_in_it_is_not_taken_for_an_archive(tmp_path: 
         open_store(tmp_path)
 
 
-@pytest.mark.parametrize("spoil", ["byte", "missing", "stranger", "mode"])
-def test_verify_names_what_was_spoiled(tmp_path: Path, spoil: str) -> None:
-    sealed_sweep(tmp_path, {ONE: [page(0, [post(number) for number in range(9)], last=True)]})
-    part = next(tmp_path.glob("posts/*/*/*.parquet"))
-    if spoil == "byte":
-        data = bytearray(part.read_bytes())
-        data[100] ^= 1
-        part.write_bytes(data)
-    elif spoil == "missing":
-        part.unlink()
-    elif spoil == "stranger":
-        part.with_name("part-00009.parquet").write_bytes(part.read_bytes())
-    else:
-        part = next(tmp_path.glob("identities/sweep=*/*/*.parquet"))
-        part.chmod(0o644)
+def _posts_part(root: Path) -> Path:
+    return sorted(root.glob("posts/*/*/*.parquet"))[-1]
+
+
+def _edit(path: Path, old: bytes, new: bytes) -> Path:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    return path
+
+
+def _copy(path: Path, to: Path) -> Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(path.read_bytes())
+    return to
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+SPOILED: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda root: _posts_part(root).write_bytes(_posts_part(root).read_bytes()[:300]),
+    "missing": lambda root: _posts_part(root).unlink(),
+    "a folder instead": lambda root: _folder(_posts_part(root)),
+    "a part more": lambda root: _copy(_posts_part(root), _posts_part(root).with_name("part-00009.parquet")),
+    "parts exchanged": lambda root: _posts_part(root).write_bytes(sorted(root.glob("posts/*/*/*"))[0].read_bytes()),
+    "a sweep without a manifest": lambda root: _copy(_posts_part(root), root / "posts/sweep=other/p.parquet"),
+    "a run without a manifest": lambda root: _copy(_posts_part(root), root / "scores/run=r/p.parquet"),
+    "a loose file": lambda root: _copy(_posts_part(root), root / "posts/loose.parquet"),
+    "no manifest": lambda root: (root / f"manifests/sweeps/{SWEEP}.0.json").unlink(),
+    "an edited count": lambda root: _edit(root / f"manifests/sweeps/{SWEEP}.0.json", b'"posts": 9', b'"posts": 8'),
+    "a manifest cut short": lambda root: (root / f"manifests/sweeps/{SWEEP}.0.json").write_bytes(b"{"),
+    "an open identity": lambda root: next(root.glob("identities/sweep=*/*/*.parquet")).chmod(0o644),
+    "an open folder": lambda root: (root / "identities").chmod(0o755),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_verify_tells_what_was_spoiled(tmp_path: Path, spoil: str) -> None:
+    sealed_sweep(tmp_path, {ONE: [page(0, [post(number) for number in range(9)], last=True)]}, part_rows=5)
+    assert verify_archive(tmp_path, None, QuietProgress()) == []
+    SPOILED[spoil](tmp_path)
     problems = verify_archive(tmp_path, None, QuietProgress())
-    assert any(part.parent.name in problem and "part-0000" in problem for problem in problems), problems
+    assert problems
+    assert all("; " in problem or ": missing" in problem or "counts" in problem for problem in problems), problems
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_verify_sees_any_byte_that_changed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    root = tmp_path_factory.getbasetemp() / "bytes"
+    if not root.exists():
+        sealed_sweep(root, {ONE: [page(0, [post(number) for number in range(9)], last=True, rejects=1)]})
+    files = sorted(path for path in root.rglob("*.*") if path.is_file() and "leases" not in path.parts)
+    path = data.draw(st.sampled_from(files))
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    spoiled = bytearray(whole)
+    spoiled[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(spoiled)
+    try:
+        assert verify_archive(root, None, QuietProgress())
+    except ArchiveError:
+        assert path.name == "archive.json"
+    finally:
+        path.write_bytes(whole)
 
 
 def test_sealing_goes_on_from_every_point_at_which_it_can_be_cut(

@@ -54,7 +54,7 @@ def archive(
         path.parent.mkdir(parents=True)
         fields = [("uid", pa.string()), ("lang", pa.string()), ("windows", pa.int32()), (name, pa.float32())]
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema([*fields, ("flags", pa.list_(pa.string()))])), path)
-        parts.append({"path": path.relative_to(root).as_posix()})
+        parts.append({"path": path.relative_to(root).as_posix(), "platform": part["platform"]})
     model = {"name": "default", "digest": "d", "files": {"heads.json": "f"}, "languages": ["en"]}
     model |= {"labels": [{"name": name, "definition": "what it means", "threshold": 0.5}]}  # type: ignore[dict-item]
     run = {"run": "r1", "finished_at": "2026-01-03T00:00:00Z", "model": model, "engine": "e", "device": "cpu"}
@@ -119,6 +119,17 @@ def test_a_label_may_have_any_name(tmp_path: Path) -> None:
     sweep, run = archive(tmp_path, name=name)
     assert compute(tmp_path, sweep, run, False, 6).labels[0].total.flagged == 2
     assert "<b>$x$" not in build_report(tmp_path, sweep, run, tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["lang=en/platform=zz", "a*b", "what?[1]", "it's {a,b}"])
+def test_folders_above_the_archive_have_no_part_in_the_figures(tmp_path: Path, name: str) -> None:
+    sweep, run = archive(tmp_path / "plain")
+    plain = compute(tmp_path / "plain", sweep, run, True, 6)
+    (tmp_path / "aXb").symlink_to(tmp_path / "plain")
+    above = tmp_path / name
+    above.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(tmp_path / "plain", above)
+    assert compute(above, sweep, run, True, 6) == plain
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -287,10 +288,14 @@ def _view(
         empty = ", ".join(f"null::{kind} as {_name(name)}" for name, kind in (columns or _COLUMNS[table]).items())
         ask(f"create view {table} as select {empty} where false")
         return
-    # Ids are names, whatever they look like: nothing in a path may be read as a number or a date.
+    # Which platform a part is of comes from the manifest: a folder above the archive may be named like a partition.
+    paths = [str(archive / part["path"]) for part in parts]
+    of_part = ", ".join(f"({_text(path)}, {_text(part['platform'])})" for path, part in zip(paths, parts, strict=True))
+    ask(f"create temp table {table}_parts as select * from (values {of_part}) as part (filename, platform)")
     ask(
-        f"create view {table} as select * from read_parquet({_list([str(archive / part['path']) for part in parts])}, "
-        "hive_partitioning = true, hive_types_autocast = false)"
+        f"create view {table} as select * exclude (filename) "
+        f"from read_parquet({_list([escape(path) for path in paths])}, hive_partitioning = false, filename = true) "
+        f"join {table}_parts using (filename)"
     )
 
 
