@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from classify.batching import Window, batches, windows
+from classify.errors import ModelError
 from classify.language import detect_language
 from classify.model import Model, mean_vector
 
@@ -33,6 +34,8 @@ def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = T
     distinct = list(places)
     cut = [windows(ids, model.shape) for ids in _tokenised(model, distinct)]
     vectors = encode_windows(model, [window for each in cut for window in each], token_budget)
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"{model.ref.folder}: the encoder gives no numbers (NaN or infinite); its weights are damaged")
     counts = np.zeros(len(texts), np.int32)
     scores = np.full((len(texts), len(model.labels)), np.nan, np.float32)
     at = 0
