@@ -22,7 +22,7 @@ def _detector() -> Any:
 
 def detect_language(text: str) -> str | None:
     """The language as an ISO 639 code in lower case, None for a text without a letter."""
-    plain = _NOISE.sub(" ", text)[:_LONGEST]
+    plain = _NOISE.sub(" ", text)[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
     letters = [char for char in plain if unicodedata.category(char)[0] == "L"]
     if not letters:
         return None
