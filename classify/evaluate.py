@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from classify.calibration import best_threshold, expected_calibration_error, f1_scores, platt
 from classify.datasets import LABELS, SETS, Example, read_examples
-from classify.heads import load_heads
+from classify.heads import is_flag, load_heads
 from classify.train import DEFAULT, LANGUAGES, marks_of, vectors
 
 _DRAWS = 500
@@ -69,7 +69,7 @@ def thresholds(
 
 def figures(scores: NDArray[Any], positive: NDArray[np.bool_], threshold: float) -> dict[str, Any]:
     """The measures of one group of rows."""
-    predicted = scores >= threshold
+    predicted = is_flag(scores, threshold)
     precision, recall, macro = f1_scores(predicted, positive)
     random = np.random.default_rng(0)
     draws = (random.integers(0, len(scores), len(scores)) for _ in range(_DRAWS))
@@ -117,7 +117,7 @@ def measure(examples: list[Example], rows: NDArray[np.float32]) -> dict[str, Any
         for each in SETS:
             at = (parts == "test") & (sets == each.name) & (marks[:, index] == 0)
             if each.ordinary or each.name == "political_hof_en":
-                flagged = int((scores[at, index] >= label.threshold).sum())
+                flagged = int(is_flag(scores[at, index], label.threshold).sum())
                 found["ordinary"].setdefault(each.name, {})[label.name] = [flagged, int(at.sum())]
     return found
 

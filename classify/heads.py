@@ -48,6 +48,18 @@ class Heads:
         calibrated: NDArray[np.float64] = expit(logits * slope + offset)
         return calibrated.astype(np.float32)
 
+    def flagged(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which scores `[rows, labels]` are flags; none where a score is NaN."""
+        return is_flag(scores, np.array([label.threshold for label in self.labels]))
+
+
+def is_flag(scores: NDArray[np.floating], threshold: float | NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether a score is at or over a threshold, both as the 32-bit floats that scores are stored in.
+
+    A score that reads as the threshold is a flag: as a 64-bit float, the 32-bit 0.35 would be less than 0.35.
+    """
+    return scores.astype(np.float32) >= np.asarray(threshold, np.float32)
+
 
 def load_heads(weights: Path, described: Path) -> Heads:
     """Reads heads from safetensors and their description in JSON. Errors: ModelError when they do not agree."""
