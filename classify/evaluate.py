@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from classify.calibration import best_threshold, expected_calibration_error, f1_scores, platt
 from classify.datasets import LABELS, SETS, Example, read_examples
-from classify.heads import is_flag, load_heads
+from classify.heads import Heads, is_flag, load_heads
 from classify.train import DEFAULT, LANGUAGES, marks_of, vectors
 
 _DRAWS = 500
@@ -85,9 +85,8 @@ def figures(scores: NDArray[Any], positive: NDArray[np.bool_], threshold: float)
     }
 
 
-def measure(examples: list[Example], rows: NDArray[np.float32]) -> dict[str, Any]:
+def measure(examples: list[Example], rows: NDArray[np.float32], heads: Heads) -> dict[str, Any]:
     """All figures of the model card, on the test part."""
-    heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
     marks, parts = marks_of(examples), np.array([example.part for example in examples])
     langs = np.array([example.lang for example in examples])
     sets = np.array([example.dataset for example in examples])
@@ -218,7 +217,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="the folder of vectors that training left")
     chosen = parser.parse_args()
     examples = list(read_examples(chosen.data))
-    found = measure(examples, vectors(examples, chosen.work, 2))
+    heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
+    found = measure(examples, vectors(examples, chosen.work, 2), heads)
     (DEFAULT / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
     described = json.loads((DEFAULT / "heads.json").read_text(encoding="utf-8"))
     (DEFAULT / "MODEL_CARD.md").write_text(card(found, described), encoding="utf-8")

@@ -6,11 +6,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 
 from classify import scoring
 from classify.batching import Shape, batches, windows
-from classify.calibration import expected_calibration_error, f1_scores, platt
 from classify.datasets import LABELS, SETS, text_group
 from classify.errors import ModelError
 from classify.heads import is_flag
@@ -199,22 +197,6 @@ def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path: Path, files: list
 )
 def test_languages_are_told_apart(text: str, language: str | None) -> None:
     assert detect_language(text) == language
-
-
-def test_platt_agrees_with_scikit_learn() -> None:
-    random = np.random.default_rng(1)
-    logits = random.normal(size=4000)
-    positive = random.random(4000) < 1 / (1 + np.exp(-(2 * logits - 1)))
-    slope, offset = platt(logits, positive)
-    reference = LogisticRegression(C=1e9).fit(logits[:, None], positive)
-    assert slope == pytest.approx(reference.coef_[0, 0], rel=0.02)
-    assert offset == pytest.approx(reference.intercept_[0], rel=0.02)
-
-
-def test_measures_agree_with_a_count_by_hand() -> None:
-    predicted, positive = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 1], bool)
-    assert f1_scores(predicted, positive) == (0.5, 0.5, 0.5)
-    assert expected_calibration_error(np.array([0.9, 0.9, 0.1, 0.1]), positive) == pytest.approx(0.4)
 
 
 def test_what_ships_is_small_and_says_what_it_was_trained_on() -> None:
