@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,7 @@ from classify.labels import Label
 from classify.tokenizer import build
 
 DEFAULT = "default"
+_LEFT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,9 @@ def _default_folder() -> Path:
         (folder / name).is_file() and sha256(folder / name) == wanted for name, wanted in described["files"].items()
     ):
         return folder
+    for left in folder.parent.glob(".making-*"):
+        if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         make_base(made)

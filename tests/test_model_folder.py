@@ -307,3 +307,18 @@ def test_the_command_line_says_it_in_one_line_and_leaves_nothing(folder: Path, t
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "wrong digest" in done.stderr
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_what_a_killed_preparation_left_is_removed_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(folder: Path) -> None:
+        raise ModelError("the base cannot be had here")
+
+    monkeypatch.setenv("POSTSWEEP_CACHE", str(tmp_path))
+    monkeypatch.setattr("classify.model.make_base", stop)
+    old, new = tmp_path / "models/.making-old", tmp_path / "models/.making-new"
+    for left in (old, new):
+        left.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    with pytest.raises(ModelError, match="cannot be had"):
+        prepare("default")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [new.name]
