@@ -190,7 +190,7 @@ class Parquet:
 
     def chunks(self) -> Iterator[Chunk]:
         """See `RowFile`."""
-        with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False) as file:
+        with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**20) as file:
             for batch in file.iter_batches(CHUNK_ROWS):
                 table = pa.Table.from_batches([batch])
                 rows = -(-table.num_rows // -(-max(1, table.nbytes) // CHUNK_BYTES))
