@@ -7,6 +7,7 @@ A model is a folder: `encoder.onnx` (weights inside, or beside it as external da
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -97,7 +98,9 @@ def prepare(name: str) -> ModelRef:
     if not folder.is_dir():
         raise ModelError(f"model {name}: no such folder; name a model folder, or {DEFAULT} for the embedded model")
     digest = _digest(describe(folder))
-    return ModelRef(DEFAULT if name == DEFAULT else folder.resolve().name, str(folder.resolve()), digest)
+    # Runs are called after the model, and a run's name is part of paths and of patterns over them.
+    called = name if name == DEFAULT else re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "model"
+    return ModelRef(called, str(folder.resolve()), digest)
 
 
 def load(ref: ModelRef, threads: int = 1) -> Model:

@@ -95,7 +95,7 @@ def make(folder: Path) -> Path:
 def describe_heads() -> dict[str, Any]:
     """What `heads.json` says: the labels of the codebook, calibrated for Chinese and English."""
     labels = [{"name": each.name, "definition": each.definition, "threshold": 0.6} for each in CODEBOOK]
-    pair = {"slope": [2.0] * len(labels), "offset": [-2.5, -2.5, -2.5, -2.5, -4.0]}
+    pair = {"slope": [2.0] * len(labels), "offset": [-4.8, -2.0, -3.6, 1.4, -3.0]}
     return {"labels": labels, "calibration": {"zh": pair, "en": pair}}
 
 

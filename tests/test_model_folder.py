@@ -60,6 +60,13 @@ def test_a_small_model_scores_and_comes_out_the_same_each_time(folder: Path, tmp
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "called"), [("tiny model=1", "tiny-model-1"), ("模型", "model"), ("v1.2_b", "v1.2_b"), ("..a*", "a")]
+)
+def test_a_model_is_called_by_what_can_stand_in_a_path(tmp_path: Path, name: str, called: str) -> None:
+    assert prepare(str(small_model.make(tmp_path / name))).name == called
+
+
 @pytest.mark.parametrize("name", ["encoder.onnx", "tokenizer.json", "heads.safetensors", "heads.json"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
