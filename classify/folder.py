@@ -154,7 +154,11 @@ def _refuse_pickles(folder: Path, names: list[str] | dict[str, str]) -> None:
     """By ending and by content: a pickle, or an archive that holds one as torch writes it, whatever it is called."""
     for name in names:
         path = folder / name
-        if path.suffix in _PICKLES or path.name == "pytorch_model.bin" or _is_pickle(path):
+        try:
+            refused = _is_pickle(path)
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); allow it or restore the file") from None
+        if refused or path.suffix in _PICKLES or path.name == "pytorch_model.bin":
             raise ModelError(f"{path}: pickled weights can run code and are refused; convert them to ONNX")
 
 

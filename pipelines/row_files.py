@@ -192,6 +192,7 @@ class Parquet:
         """See `RowFile`."""
         with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**20) as file:
             for batch in file.iter_batches(CHUNK_ROWS):
+                batch.validate(full=True)  # bytes that are called text and are not UTF-8, too
                 table = pa.Table.from_batches([batch])
                 rows = -(-table.num_rows // -(-max(1, table.nbytes) // CHUNK_BYTES))
                 for start in range(0, table.num_rows, max(1, rows)):
@@ -355,7 +356,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except pa.ArrowInvalid as error:
         told = str(error).partition("\n")[0][:200]
-        raise PostsweepError(f"{path}: not Parquet ({told}); restore the file") from None
+        raise PostsweepError(f"{path}: not Parquet, or damaged ({told}); restore the file") from None
     except OSError as error:
         raise PostsweepError(f"{path}: cannot be read ({error.strerror or error}); restore the file") from None
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -377,6 +378,16 @@ def test_a_damaged_parquet_file_is_one_line(tmp_path: Path, model: str) -> None:
     data[200:4000] = bytes(3800)
     (tmp_path / "in.parquet").write_bytes(data)
     refused(tmp_path / "in.parquet", model, PostsweepError)
+
+
+@pytest.mark.parametrize("column", ["text", "more"])
+def test_parquet_text_that_is_not_utf8_is_one_line(tmp_path: Path, model: str, column: str) -> None:
+    offsets, data = pa.py_buffer(np.array([0, 2], np.int32).tobytes()), pa.py_buffer(b"a\xff")
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, data])
+    columns = {"text": pa.array(["x"]), "more": pa.array(["y"]), column: broken}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    for out in ("out.parquet", "out.csv", "out.jsonl"):
+        assert "UTF8" in refused(tmp_path / "in.parquet", model, PostsweepError, out)
 
 
 # Whole or not at all, and bounded
