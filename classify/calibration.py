@@ -1,5 +1,7 @@
 """Calibration and its measures: Platt scaling, the expected calibration error, and the choice of a threshold."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -58,14 +60,14 @@ MOST_ORDINARY = 0.03
 """The largest share of ordinary posts of a language that a threshold may flag."""
 
 
-def best_threshold(groups: list[tuple[Floats, Bools]], ordinary: list[Floats]) -> float:
+def best_threshold(groups: list[tuple[Floats, Bools]], ordinary: Sequence[Floats] = ()) -> float:
     """The threshold in steps of 0.01 with the highest mean macro-F1 over groups (languages), each weighing the same.
 
     Only those count that flag at most `MOST_ORDINARY` of each array of `ordinary` scores: what people are shown must
     not be everyday talk and opinion, even where labelled sets, half of them positive, would reward it.
     """
-    steps = np.arange(0.2, 0.96, 0.01)
+    steps = np.arange(20, 96) / 100  # the very numbers that are written down
     allowed = [step for step in steps if all((scores >= step).mean() <= MOST_ORDINARY for scores in ordinary)]
     tried = allowed or [steps[-1]]
     means = [np.mean([f1_scores(scores >= step, truth)[2] for scores, truth in groups]) for step in tried]
-    return round(float(tried[int(np.argmax(means))]), 2)
+    return float(tried[int(np.argmax(means))])

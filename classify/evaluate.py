@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from classify.calibration import MOST_ORDINARY, expected_calibration_error, f1_scores, platt
 from classify.datasets import LABELS, SETS, Example, read_examples
-from classify.heads import load_heads
+from classify.heads import Heads, is_flag, load_heads
 from classify.train import DEFAULT, LANGUAGES, marks_of, thresholds, vectors
 
 _DRAWS = 500
@@ -56,7 +56,7 @@ def calibrated(logits: Floats, marks: NDArray[np.int8], parts: NDArray[np.str_],
 
 def figures(scores: NDArray[Any], positive: NDArray[np.bool_], threshold: float) -> dict[str, Any]:
     """The measures of one group of rows."""
-    predicted = scores >= threshold
+    predicted = is_flag(scores, threshold)
     precision, recall, macro = f1_scores(predicted, positive)
     random = np.random.default_rng(0)
     draws = (random.integers(0, len(scores), len(scores)) for _ in range(_DRAWS))
@@ -72,9 +72,8 @@ def figures(scores: NDArray[Any], positive: NDArray[np.bool_], threshold: float)
     }
 
 
-def measure(examples: list[Example], rows: NDArray[np.float32]) -> dict[str, Any]:
+def measure(examples: list[Example], rows: NDArray[np.float32], heads: Heads) -> dict[str, Any]:
     """All figures of the model card, on the test part."""
-    heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
     marks, parts = marks_of(examples), np.array([example.part for example in examples])
     langs = np.array([example.lang for example in examples])
     sets = np.array([example.dataset for example in examples])
@@ -104,7 +103,7 @@ def measure(examples: list[Example], rows: NDArray[np.float32]) -> dict[str, Any
         for each in SETS:
             at = (parts == "test") & (sets == each.name) & (marks[:, index] == 0)
             if at.any() and (each.ordinary or each.name == "political_hof_en"):
-                flagged = int((scores[at, index] >= label.threshold).sum())
+                flagged = int(is_flag(scores[at, index], label.threshold).sum())
                 found["ordinary"].setdefault(each.name, {})[label.name] = [flagged, int(at.sum())]
     return found
 
@@ -150,7 +149,7 @@ def card(found: dict[str, Any], described: dict[str, Any]) -> str:
         "|---|" + "---|" * len(LABELS),
     ]
     for name, labels in found["ordinary"].items():
-        cells = [f"{labels[each][0]} of {labels[each][1]}" if each in labels else "-" for each in LABELS]
+        cells = [f"{labels[each][0]} of {labels[each][1]}" if labels.get(each, [0, 0])[1] else "-" for each in LABELS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -207,7 +206,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="the folder of vectors that training left")
     chosen = parser.parse_args()
     examples = list(read_examples(chosen.data))
-    found = measure(examples, vectors(examples, chosen.work, 2))
+    heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
+    found = measure(examples, vectors(examples, chosen.work, 2), heads)
     (DEFAULT / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
     described = json.loads((DEFAULT / "heads.json").read_text(encoding="utf-8"))
     (DEFAULT / "MODEL_CARD.md").write_text(card(found, described), encoding="utf-8")

@@ -1,6 +1,7 @@
 """Heads: one logistic function per label on top of the encoder's mean vector, and their calibration per language."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from scipy.special import expit
 
 from classify.errors import ModelError
 from classify.labels import Label
+
+TAKEN = frozenset({"uid", "lang", "windows", "flags"})
+"""Columns of a table of scores that are no labels."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +48,69 @@ class Heads:
         calibrated: NDArray[np.float64] = expit(logits * slope + offset)
         return calibrated.astype(np.float32)
 
+    def flagged(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which scores `[rows, labels]` are flags; none where a score is NaN."""
+        return is_flag(scores, np.array([label.threshold for label in self.labels]))
+
+
+def is_flag(scores: NDArray[np.floating], threshold: float | NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether a score is at or over a threshold, both as the 32-bit floats that scores are stored in.
+
+    A score that reads as the threshold is a flag: as a 64-bit float, the 32-bit 0.35 would be less than 0.35.
+    """
+    return scores.astype(np.float32) >= np.asarray(threshold, np.float32)
+
 
 def load_heads(weights: Path, described: Path) -> Heads:
     """Reads heads from safetensors and their description in JSON. Errors: ModelError when they do not agree."""
     try:
         tensors = load_tensors(weights.read_bytes())
+        weight, bias = tensors["weight"], tensors["bias"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{weights}: the heads cannot be read ({type(error).__name__}: {error})") from None
+    try:
         meta: dict[str, Any] = json.loads(described.read_text(encoding="utf-8"))
         labels = tuple(
-            Label(each["name"], each["definition"], float(each["threshold"])) for each in meta["labels"]
+            Label(str(each["name"]), str(each["definition"]), float(each["threshold"])) for each in meta["labels"]
         )
         calibration = {
             language: (np.array(pair["slope"], np.float64), np.array(pair["offset"], np.float64))
             for language, pair in meta["calibration"].items()
         }
-        heads = Heads(labels, tensors["weight"], tensors["bias"], calibration)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{weights}: the heads cannot be read ({type(error).__name__}: {error})") from error
-    if heads.weight.shape[0] != len(labels) or heads.bias.shape != (len(labels),):
-        raise ModelError(f"{weights}: {heads.weight.shape[0]} heads, but {described.name} describes {len(labels)}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{described}: the heads cannot be read ({type(error).__name__}: {error})") from None
+    heads = Heads(labels, weight, bias, calibration)
+    for path, wrong in ((weights, _wrong_weights(heads)), (described, _wrong_description(heads))):
+        if wrong:
+            raise ModelError(f"{path}: {wrong}; train the heads again")
     return heads
+
+
+def _wrong_weights(heads: Heads) -> str | None:
+    count = len(heads.labels)
+    if heads.weight.ndim != 2 or heads.bias.ndim != 1 or not len(heads.weight) == len(heads.bias) == count:
+        shapes = f"weight {list(heads.weight.shape)} and bias {list(heads.bias.shape)}"
+        return f"{shapes} are not the heads of {count} labels, which heads.json describes"
+    if heads.weight.dtype != np.float32 or heads.bias.dtype != np.float32:
+        return "the heads are not float32"
+    if not (np.isfinite(heads.weight).all() and np.isfinite(heads.bias).all()):
+        return "the heads hold NaN or infinite weights"
+    return None
+
+
+def _wrong_description(heads: Heads) -> str | None:
+    names = [label.name for label in heads.labels]
+    if not names or len(set(names)) != len(names):
+        return "no label, or one label twice"
+    for label in heads.labels:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", label.name) or label.name in TAKEN:
+            return f"{label.name!r} cannot be a label's name (letters, digits, _; not {', '.join(sorted(TAKEN))})"
+        if not 0 <= label.threshold <= 1:
+            return f"the threshold of {label.name} is {label.threshold}, not from 0 to 1"
+    if not heads.calibration:
+        return "no language is calibrated"
+    for language, (slope, offset) in heads.calibration.items():
+        for each in (slope, offset):
+            if each.shape != (len(names),) or not np.isfinite(each).all():
+                return f"the calibration of {language} is not a number for each of {len(names)} labels"
+    return None

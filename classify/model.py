@@ -7,8 +7,10 @@ A model is a folder: `encoder.onnx` (weights inside, or beside it as external da
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,12 +24,13 @@ from classify.base import fetch, parse, prepared_files, write_weights
 from classify.batching import Shape
 from classify.engines import Engine
 from classify.errors import ModelError
+from classify.folder import check, describe, sha256
 from classify.heads import Heads, load_heads
 from classify.labels import Label
 from classify.tokenizer import build
 
 DEFAULT = "default"
-_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+_LEFT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,10 @@ def prepare(name: str) -> ModelRef:
     folder = _default_folder() if name == DEFAULT else Path(name)
     if not folder.is_dir():
         raise ModelError(f"model {name}: no such folder; name a model folder, or {DEFAULT} for the embedded model")
-    described = _described(folder)
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    return ModelRef(DEFAULT if name == DEFAULT else folder.resolve().name, str(folder.resolve()), digest)
+    digest = _digest(describe(folder))
+    # Runs are called after the model, and a run's name is part of paths and of patterns over them.
+    called = name if name == DEFAULT else re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "model"
+    return ModelRef(called, str(folder.resolve()), digest)
 
 
 def load(ref: ModelRef, threads: int = 1) -> Model:
@@ -104,24 +108,58 @@ def load(ref: ModelRef, threads: int = 1) -> Model:
     from classify.engines.onnx import OnnxEngine
 
     folder = Path(ref.folder)
-    described = _described(folder)
-    for file, wanted in described["files"].items():
-        if _sha256(folder / file) != wanted:
-            raise ModelError(f"{folder / file}: wrong digest; the file was changed or damaged, prepare the model again")
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    if digest != ref.digest:
+    described = describe(folder)
+    if _digest(described) != ref.digest:
         raise ModelError(f"{folder}: another model than the one that was prepared; prepare it again")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    check(folder, described)
+    tokenizer = _tokenizer(folder / "tokenizer.json")
+    prefix = prefix_ids(tokenizer, described["prefix"])
     shape = Shape(
-        before=(*described["begin"], *prefix_ids(tokenizer, described["prefix"])),
+        before=(*described["begin"], *prefix),
         after=tuple(described["end"]),
         window=described["window"],
         overlap=described["overlap"],
     )
+    if shape.window - len(shape.before) - len(shape.after) <= shape.overlap:
+        raise ModelError(f"{folder / 'model.json'}: the overlap leaves a window of {shape.window} tokens no room")
     heads = load_heads(folder / "heads.safetensors", folder / "heads.json")
-    return Model(ref, OnnxEngine(folder / "encoder.onnx", threads), tokenizer, shape, heads, described)
+    model = Model(ref, OnnxEngine(folder / "encoder.onnx", threads), tokenizer, shape, heads, described)
+    _try(model)
+    return model
+
+
+def _try(model: Model) -> None:
+    """Encodes the shortest window there is: what cannot work with these heads is told before the first text."""
+    folder = Path(model.ref.folder)
+    width = model.heads.weight.shape[1]
+    ids = np.array([[*model.shape.before, *model.shape.after] or [0]], np.int64)
+    hidden = model.engine.encode(ids, np.ones_like(ids))
+    if hidden.dtype != np.float32 or hidden.shape != (*ids.shape, width):
+        said = f"{hidden.dtype} {list(hidden.shape)}, the heads take float32 {[*ids.shape, width]}"
+        raise ModelError(f"{folder / 'encoder.onnx'}: gives {said}; these heads belong to another encoder")
+    if not np.isfinite(hidden).all():
+        raise ModelError(f"{folder / 'encoder.onnx'}: gives no numbers (NaN or infinite); its weights are damaged")
+    probe = model.tokenizer.encode(model.prefix + "a", add_special_tokens=False).ids
+    prefix = [*model.shape.before[len(model.described["begin"]) :]]
+    if probe[: len(prefix)] != prefix:
+        raise ModelError(f"{folder / 'tokenizer.json'}: joins the prefix {model.prefix!r} to a text; end it in a space")
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # tokenizers raises the bare class, whatever is wrong.
+        told = (str(error).splitlines() or ["no reason given"])[0][:200]
+        raise ModelError(f"{path}: not a tokenizer ({told}); restore it") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _digest(described: dict[str, Any]) -> str:
+    """Stands for all files of a model, as their digests are in its description."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def prefix_ids(tokenizer: Tokenizer, prefix: str) -> list[int]:
@@ -134,31 +172,6 @@ def mean_vector(hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]
     """The mean of one text's hidden states `[length, width]`, summed row by row in float64: the padding has no part."""
     mean: NDArray[np.float64] = hidden[:length].astype(np.float64).sum(axis=0) / length
     return mean.astype(np.float32)
-
-
-def _described(folder: Path) -> dict[str, Any]:
-    path = folder / "model.json"
-    if not path.is_file():
-        pickles = sorted(entry.name for entry in folder.iterdir() if entry.suffix in _PICKLES)
-        if pickles:
-            raise ModelError(
-                f"{folder / pickles[0]}: pickled weights can run code and are refused; convert them to ONNX"
-            )
-        raise ModelError(f"{folder}: no weights here that this version reads (model.json and encoder.onnx are missing)")
-    try:
-        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [
-            name
-            for name in ("encoder.onnx", "tokenizer.json", "heads.safetensors", "heads.json")
-            if name not in described["files"] or not (folder / name).is_file()
-        ]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a model's description ({error})") from error
-    if missing:
-        raise ModelError(f"{folder}: model folder without {', '.join(missing)}; restore the files and their digests")
-    if any(name != Path(name).name for name in described["files"]):
-        raise ModelError(f"{path}: names files outside its folder")
-    return described
 
 
 def _cache() -> Path:
@@ -183,9 +196,12 @@ def _default_folder() -> Path:
     folder = _cache() / f"default-{digest[:16]}"
     described = json.loads(shipped["model.json"])
     if folder.is_dir() and all(
-        (folder / name).is_file() and _sha256(folder / name) == wanted for name, wanted in described["files"].items()
+        (folder / name).is_file() and sha256(folder / name) == wanted for name, wanted in described["files"].items()
     ):
         return folder
+    for left in folder.parent.glob(".making-*"):
+        if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         make_base(made)
@@ -211,10 +227,5 @@ def make_base(folder: Path) -> None:
     write_weights(base, folder / "weights.bin")
     build(base).save(str(folder / "tokenizer.json"), pretty=False)
     for name, wanted in prepared_files().items():
-        if name != "encoder.onnx" and _sha256(folder / name) != wanted:
+        if name != "encoder.onnx" and sha256(folder / name) != wanted:
             raise ModelError(f"{name}: came out with a wrong digest; the installed tokenizers or numpy may be too new")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

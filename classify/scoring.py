@@ -2,6 +2,7 @@
 
 The same text gets the same bits whatever it is scored with: batches change only how fast. A long text is scored in
 windows and takes the highest probability of any of them, since a harm in one paragraph is not undone by the others.
+Heads are calibrated on first windows, so the highest of several is no calibrated probability of the whole text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from classify.batching import Window, batches, windows
+from classify.errors import ModelError
 from classify.language import detect_language
 from classify.model import Model, mean_vector
 
 TOKEN_BUDGET = 512
 """Tokens of a batch, padding counted. 256 to 1024 are equally fast on a processor with 1 MB of cache a core."""
+
+_TOKENISED_CHARS = 2**19
 
 
 def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = TOKEN_BUDGET) -> pa.Table:
@@ -23,7 +27,7 @@ def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = T
 
     Columns: `lang` (detected; null without letters), `windows` (int32; 0 when not scored), a float32 per label (null
     for no text and for languages that the model does not know) and `flags` (names of the labels at or over their
-    threshold).
+    threshold). Errors: ModelError when the encoder cannot run or gives no numbers.
     """
     languages = [None if text is None else detect_language(text) for text in texts]
     places: dict[str, list[int]] = {}
@@ -33,6 +37,8 @@ def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = T
     distinct = list(places)
     cut = [windows(ids, model.shape) for ids in _tokenised(model, distinct)]
     vectors = encode_windows(model, [window for each in cut for window in each], token_budget)
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"{model.ref.folder}: the encoder gives no numbers (NaN or infinite); its weights are damaged")
     counts = np.zeros(len(texts), np.int32)
     scores = np.full((len(texts), len(model.labels)), np.nan, np.float32)
     at = 0
@@ -76,12 +82,26 @@ def encode_windows(model: Model, cut: Sequence[Window], token_budget: int) -> ND
 
 
 def _tokenised(model: Model, texts: Sequence[str]) -> Iterator[list[int]]:
-    """Token ids without specials and prefix; a lone surrogate, which no tokenizer takes, reads as unknown."""
-    clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-    prefix = model.prefix
+    """Token ids without specials and prefix; a lone surrogate, which no tokenizer takes, reads as a question mark."""
     skip = len(model.shape.before) - len(model.described["begin"])
-    for encoding in model.tokenizer.encode_batch([prefix + text for text in clean], add_special_tokens=False):
-        yield encoding.ids[skip:]
+    for group in _groups(texts):
+        clean = [model.prefix + text.encode("utf-8", "replace").decode("utf-8") for text in group]
+        for encoding in model.tokenizer.encode_batch(clean, add_special_tokens=False):
+            yield encoding.ids[skip:]
+
+
+def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Texts in groups that a tokenizer takes at once: while it works it holds about 100 bytes a character."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        if group and size + len(text) > _TOKENISED_CHARS:
+            yield group
+            group, size = [], 0
+        group.append(text)
+        size += len(text)
+    if group:
+        yield group
 
 
 def _table(
@@ -91,8 +111,7 @@ def _table(
     columns = {
         label.name: pa.array(scores[:, index], pa.float32(), mask=unscored) for index, label in enumerate(model.labels)
     }
-    thresholds = np.array([label.threshold for label in model.labels], np.float64)
-    over = ~unscored[:, None] & (scores >= thresholds)
+    over = ~unscored[:, None] & model.heads.flagged(scores)
     flags = [[label.name for label, hit in zip(model.labels, row, strict=True) if hit] for row in over]
     return pa.table(
         {

@@ -2,7 +2,7 @@
 
 The encoder is frozen: its vectors are computed once, kept in the work folder chunk by chunk (a restart goes on) and
 the heads are logistic regressions on them, one per label, over the rows whose set says something of that label.
-Writes heads.safetensors, heads.json and model.json beside the graph, and examples.npz for `classify.evaluate`.
+Writes heads.safetensors, heads.json and model.json beside the graph.
 """
 
 import argparse
@@ -21,11 +21,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from tokenizers import Tokenizer
 
-from classify.base import HIDDEN
+from classify.base import HIDDEN, prepared_files
 from classify.batching import Shape
 from classify.calibration import best_threshold, platt
 from classify.datasets import LABELS, ORDINARY, Example, read_examples
 from classify.engines.onnx import OnnxEngine
+from classify.errors import ModelError
+from classify.folder import sha256
 from classify.heads import Heads
 from classify.labels import CODEBOOK
 from classify.model import Model, ModelRef, make_base, prefix_ids
@@ -42,10 +44,11 @@ DEFAULT = Path(__file__).parent / "default"
 def base_model(work: Path, threads: int) -> Model:
     """The base encoder with heads of zeros, to make vectors with."""
     folder = work / "base"
-    if not (folder / "tokenizer.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        make_base(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(DEFAULT / "encoder.onnx", folder)
+    # A kill can leave half a file, so it is the digests that say whether the base is there.
+    if any(not (folder / name).is_file() or sha256(folder / name) != want for name, want in prepared_files().items()):
+        make_base(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     prefix = prefix_ids(tokenizer, PREFIX)
     heads = Heads(CODEBOOK, np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32), {})
@@ -55,7 +58,11 @@ def base_model(work: Path, threads: int) -> Model:
 
 
 def vectors(examples: list[Example], work: Path, threads: int) -> NDArray[np.float32]:
-    """The vector of each example `[examples, 384]`, chunk by chunk from the work folder where it is there."""
+    """The vector of each example `[examples, 384]`, chunk by chunk from the work folder where it is there.
+
+    Errors: ModelError when the folder's vectors were made with another encoder, prefix or window.
+    """
+    _keep_to_one_encoder(work)
     model: Model | None = None
     found = []
     for start in range(0, len(examples), CHUNK):
@@ -72,9 +79,20 @@ def vectors(examples: list[Example], work: Path, threads: int) -> NDArray[np.flo
     return np.concatenate(found)
 
 
+def _keep_to_one_encoder(work: Path) -> None:
+    """Chunks are named by their texts alone; what else decides their vectors is noted once in the folder."""
+    path = work / "encoder.json"
+    ours = {"files": prepared_files(), "prefix": PREFIX, "window": WINDOW}
+    if not path.exists():
+        _write_json(path, ours)
+    elif json.loads(path.read_text(encoding="utf-8")) != ours:
+        raise ModelError(f"{work}: its vectors were made with another encoder, prefix or window; name another folder")
+
+
 def fit_head(rows: NDArray[np.float32], positive: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
     """Logistic regression with an L2 penalty on standardised columns; returns weight and bias for raw columns."""
     mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    scale[scale == 0] = 1  # a column that is the same everywhere tells nothing
     inputs = (rows - mean) / scale
     target = positive.astype(np.float64)
 
@@ -100,7 +118,7 @@ def train(examples: list[Example], rows: NDArray[np.float32]) -> Heads:
     marks = marks_of(examples)
     parts = np.array([example.part for example in examples])
     langs = np.array([example.lang for example in examples])
-    weight, bias = np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32)
+    weight, bias = np.zeros((len(LABELS), rows.shape[1]), np.float32), np.zeros(len(LABELS), np.float32)
     for index in range(len(LABELS)):
         chosen = (parts == "train") & (marks[:, index] >= 0)
         fitted, offset = fit_head(rows[chosen], marks[chosen, index] == 1)
@@ -151,7 +169,7 @@ def write(heads: Heads, out: Path, trained_on: dict[str, Any]) -> None:
         "trained_on": trained_on,
     }
     _write_json(out / "heads.json", described)
-    files = dict(json.loads((out / "base.json").read_text())["files"])
+    files = prepared_files()
     for name in ("heads.safetensors", "heads.json"):
         files[name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
     model = {

@@ -6,15 +6,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 
+from classify import scoring
 from classify.batching import Shape, batches, windows
-from classify.calibration import expected_calibration_error, f1_scores, platt
 from classify.datasets import LABELS, SETS, text_group
 from classify.errors import ModelError
+from classify.heads import is_flag
 from classify.language import detect_language
 from classify.model import Model, load, prepare
-from classify.scoring import score_texts
+from classify.scoring import encode_windows, score_texts
+from tests import small_model
 
 DEFAULT = Path(__file__).resolve().parents[1] / "classify/default"
 TEXTS = [
@@ -33,6 +34,11 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def model() -> Model:
     return load(prepare("default"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load(prepare(str(small_model.make(tmp_path_factory.mktemp("model")))))
 
 
 def test_rows_come_back_in_order_and_only_known_languages_are_scored(model: Model) -> None:
@@ -61,7 +67,65 @@ def test_a_text_gets_the_same_bits_whatever_it_is_scored_with(model: Model) -> N
 def test_flags_are_the_scores_at_or_over_their_thresholds(model: Model) -> None:
     texts = ["You are a pathetic worm, shut up", "Share before they delete it!! poison"]
     for row in score_texts(model, texts).to_pylist():
-        assert row["flags"] == [label.name for label in model.labels if row[label.name] >= label.threshold]
+        wanted = [label.name for label in model.labels if np.float32(row[label.name]) >= np.float32(label.threshold)]
+        assert row["flags"] == wanted
+
+
+@pytest.mark.parametrize("threshold", [step / 100 for step in range(101)])
+def test_a_score_that_reads_as_the_threshold_is_a_flag_and_the_next_below_is_not(threshold: float) -> None:
+    score = np.float32(threshold)
+    assert is_flag(np.array([score]), threshold).all()
+    assert not is_flag(np.array([np.nextafter(score, np.float32(-1)), np.nan], np.float32), threshold).any()
+    assert float(str(score)) == threshold
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👍🏽😀🎉" * 50,
+        "The\u200b ferry\u200d leaves\ufeff at nine.",
+        "The ferry\x00 leaves\x07 at\x1b[31m nine.",
+        "The ferry leaves \ud83d at nine.",
+        "\u202eThe ferry leaves at nine.",
+        "query: query: query: the ferry leaves at nine",
+        "</s> <pad> the ferry leaves <mask> at nine <s>",
+        "\n\t \u3000",
+    ],
+)
+def test_odd_texts_get_a_score_or_none_and_change_no_other(small: Model, text: str) -> None:
+    plain = "The ferry leaves at nine."
+    rows = score_texts(small, [plain, text, plain]).to_pylist()
+    assert rows[0] == rows[2] == score_texts(small, [plain]).to_pylist()[0]
+    assert rows[1]["windows"] == (1 if "erry" in text else 0)
+
+
+def test_a_text_of_a_megabyte_is_read_to_its_end(small: Model) -> None:
+    filler = "The ferry leaves at nine. " * 40_000
+    short, long, marked = score_texts(small, ["The ferry.", filler, filler + "zzz"]).to_pylist()
+    assert short == score_texts(small, ["The ferry."]).to_pylist()[0]
+    room = small.shape.window - len(small.shape.before) - 1
+    assert long["windows"] == 1 + -(-(len(filler) + 1 - room) // (room - 32))
+    assert any(marked[label] > long[label] for label in LABELS)
+
+
+def test_a_long_text_takes_the_highest_score_of_its_windows(small: Model) -> None:
+    room = small.shape.window - len(small.shape.before) - 1
+    parts = ["a quiet morning by the lake " * 40, "ferry! ticket! hurry! " * 40]
+    text = "".join(part[: room - 32] for part in parts) + parts[1][:32]
+    whole = score_texts(small, [text]).to_pylist()[0]
+    ids = small.tokenizer.encode(small.prefix + text, add_special_tokens=False).ids[len(small.shape.before) - 1 :]
+    cut = windows(ids, small.shape)
+    assert len(cut) == whole["windows"] > 1
+    vectors = encode_windows(small, cut, 512)
+    highest = small.heads.probabilities(small.heads.logits(vectors), "en").max(axis=0)
+    assert [np.float32(whole[label]) for label in LABELS] == highest.tolist()
+
+
+def test_texts_are_tokenised_in_groups_of_bounded_size(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"The ferry leaves at {number}." for number in range(200)]
+    whole = score_texts(small, texts)
+    monkeypatch.setattr(scoring, "_TOKENISED_CHARS", 100)
+    assert score_texts(small, texts).equals(whole)
 
 
 @given(st.lists(st.integers(0, 9), max_size=80), st.integers(6, 20), st.integers(0, 2))
@@ -113,6 +177,17 @@ def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path: Path, files: list
 @pytest.mark.parametrize(
     ("text", "language"),
     [
+        ("#北京暴雨#转发提醒", "zh"),
+        ("@user今天下雪", "zh"),
+        ("https://x.example/a今天下雪", "zh"),
+        ("今天去了 Starbucks Reserve Roastery", "zh"),
+        ("鲜の每日水果店今天开业", "zh"),
+        ("東京都で大雨警報が出ています", "ja"),
+        ("오늘 날씨가 좋아요", "ko"),
+        ("STOP LYING TO US", "en"),
+        ("lol ok", "en"),
+        ("half a pair \ud83d is no reason to stop", "en"),
+        ("#freedom @somebody", None),
         ("明天有雪", "zh"),
         ("Good morning everyone", "en"),
         ("12:30 🎉", None),
@@ -122,22 +197,6 @@ def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path: Path, files: list
 )
 def test_languages_are_told_apart(text: str, language: str | None) -> None:
     assert detect_language(text) == language
-
-
-def test_platt_agrees_with_scikit_learn() -> None:
-    random = np.random.default_rng(1)
-    logits = random.normal(size=4000)
-    positive = random.random(4000) < 1 / (1 + np.exp(-(2 * logits - 1)))
-    slope, offset = platt(logits, positive)
-    reference = LogisticRegression(C=1e9).fit(logits[:, None], positive)
-    assert slope == pytest.approx(reference.coef_[0, 0], rel=0.02)
-    assert offset == pytest.approx(reference.intercept_[0], rel=0.02)
-
-
-def test_measures_agree_with_a_count_by_hand() -> None:
-    predicted, positive = np.array([1, 1, 0, 0], bool), np.array([1, 0, 0, 1], bool)
-    assert f1_scores(predicted, positive) == (0.5, 0.5, 0.5)
-    assert expected_calibration_error(np.array([0.9, 0.9, 0.1, 0.1]), positive) == pytest.approx(0.4)
 
 
 def test_what_ships_is_small_and_says_what_it_was_trained_on() -> None:

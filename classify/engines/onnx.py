@@ -25,14 +25,24 @@ class OnnxEngine:
         # The arena keeps the largest batch that ever was; freeing costs little beside the matrix products.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
+        # Whatever the file's content or name says: a graph, and not onnxruntime's own format.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         try:
             self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             # onnxruntime raises classes of its own without a common base.
-            raise ModelError(f"{graph}: onnxruntime cannot open it ({str(error).splitlines()[0][:200]})") from error
+            raise ModelError(f"{graph}: onnxruntime cannot open it ({_first_line(error)})") from None
+        self._graph = graph
 
     def encode(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """See `classify.engines.Engine`."""
-        hidden: NDArray[np.float32] = self._session.run(["hidden"], {"ids": ids, "mask": mask})[0]
+        """See `classify.engines.Engine`. Errors: ModelError, such as for a token that the encoder does not know."""
+        try:
+            hidden: NDArray[np.float32] = self._session.run(["hidden"], {"ids": ids, "mask": mask})[0]
+        except Exception as error:
+            raise ModelError(f"{self._graph}: onnxruntime cannot run it ({_first_line(error)})") from None
         return hidden
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0][:200]
