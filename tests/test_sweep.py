@@ -13,12 +13,13 @@ import dask.dataframe
 import duckdb
 import pandas as pd
 import polars as pl
+import psutil
 import pyarrow.dataset as ds
 import pytest
 
 from crawlers.pseudonyms import Pseudonyms
 from pipelines.demo.network import Network
-from tests.jobs import KEY, environment, postsweep, start
+from tests.jobs import KEY, environment, postsweep, running, start
 from tests.sweeps import contents
 
 COLUMNS = ["uid", "platform", "sweep", "text"]
@@ -144,6 +145,58 @@ def test_sweeps_killed_at_forty_moments_end_as_an_undisturbed_one(
         folder = tmp_path / str(number)
         folder.mkdir()
         kill_again_and_again(folder, network, range(100 + 4 * number, 104 + 4 * number), swept)
+
+
+def belongs_to(group: int, process: psutil.Process) -> bool:
+    """Whether a process that still runs is of the group."""
+    with suppress(psutil.Error, ProcessLookupError):
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+@pytest.mark.parametrize("stage", ["crawl", "classify"])
+@pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM])
+def test_an_order_to_stop_is_one_line_and_leaves_no_process_and_no_lease(
+    swept: Path, network: Network, tmp_path: Path, stage: str, order: signal.Signals
+) -> None:
+    (tmp_path / "sweep.toml").write_text(network.sweep_file(tmp_path / "archive", part_rows=12))
+    with running("run", "sweep.toml", "-o", "report.html", cwd=tmp_path, until=f"{stage}: begins") as child:
+        # Ctrl-C in a terminal goes to all processes; a supervisor's order to the first one only.
+        (os.killpg if order is signal.SIGINT else os.kill)(child.pid, order)
+        assert child.stderr is not None
+        told = [line for line in child.stderr if not line.startswith("20")]
+        assert child.wait() == 128 + order
+    assert told == ["interrupted; the same command goes on from here\n"]
+    assert [process for process in psutil.process_iter() if belongs_to(child.pid, process)] == []
+    assert '"released":true' in sorted((tmp_path / "archive/leases").iterdir())[-1].read_text()
+    done = postsweep("run", "sweep.toml", "-o", "report.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path) == digest(swept)
+
+
+def test_of_two_commands_on_one_sweep_the_second_is_told_who_is_at_work(
+    swept: Path, network: Network, tmp_path: Path
+) -> None:
+    (tmp_path / "sweep.toml").write_text(network.sweep_file(tmp_path / "archive", part_rows=12))
+    with running("run", "sweep.toml", "-o", "report.html", cwd=tmp_path, until="crawl: begins") as child:
+        second = postsweep("run", "sweep.toml", "-o", "second.html", cwd=tmp_path)
+        assert second.returncode == 5
+        assert second.stderr.startswith(f"error: sweep-d2026-01-01: process {child.pid} on ")
+        assert len(second.stderr.splitlines()) == 1
+        assert child.stderr is not None
+        child.stderr.read()
+        assert child.wait() == 0
+    assert digest(tmp_path) == digest(swept)
+    assert scores(tmp_path / "archive") == scores(swept / "archive")
+
+
+def test_another_window_under_a_sealed_sweep_s_id_is_refused(swept: Path, tmp_path: Path) -> None:
+    text = (swept / "sweep.toml").read_text().replace("until = 2026-01-02", "until = 2026-01-03")
+    (tmp_path / "sweep.toml").write_text(text)
+    done = postsweep("run", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "was sealed with another window" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
