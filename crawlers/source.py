@@ -49,8 +49,10 @@ class Source:
 
     @property
     def authority(self) -> str:
-        """Host and port as written in the address, lower case: the unit of politeness and of scheduling."""
-        return urlsplit(self.url).netloc.rpartition("@")[2].lower()
+        """Host, and port unless it is the scheme's own, lower case: the unit of politeness and of scheduling."""
+        parts = urlsplit(self.url)
+        own = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+        return parts.netloc.rpartition("@")[2].lower().removesuffix(own)
 
     @property
     def names_account(self) -> bool:

@@ -1,6 +1,7 @@
 """Fixtures that several files use."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def swept(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole sweep of the sample network: archive, report and sweep file. Read it, change nothing."""
     folder = tmp_path_factory.mktemp("swept")
     (folder / "sweep.toml").write_text(network.sweep_file(folder / "archive", part_rows=12))
+    begun = time.monotonic()
     done = postsweep("run", "sweep.toml", "-o", "report.html", cwd=folder)
+    (folder / "seconds.txt").write_text(str(time.monotonic() - begun))
     (folder / "stderr.txt").write_text(done.stderr)
     assert done.returncode == 0, done.stderr
     return folder

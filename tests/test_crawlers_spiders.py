@@ -246,6 +246,22 @@ def test_a_body_that_is_too_large_or_unpacks_to_too_much_is_a_gap(tmp_path: Path
     assert outcome.reason(sources["endless"]) != ""
 
 
+def test_a_page_of_more_records_than_any_page_has_is_a_gap_and_not_as_many_rejects(tmp_path: Path) -> None:
+    with serving(lambda _: (200, {}, b"[" + b"0," * 20_000 + b"0]")) as server:
+        many = source(server.url, "many")
+        outcome = crawled({many: Counted()}, tmp_path / "stderr", SETTINGS)
+    assert outcome.reason(many) == "a page of 20,001 records, more than the 20,000 that one may have"
+    assert outcome.sinks[many].pages == []
+
+
+def test_a_host_is_the_same_with_its_scheme_s_own_port_written_out() -> None:
+    written = {
+        Source("feed", url, "feed").authority for url in ("https://News.example:443/a", "https://news.example/b")
+    }
+    assert written == {"news.example"}
+    assert Source("mastodon", "http://news.example:443", "public").authority == "news.example:443"
+
+
 def test_no_way_of_writing_a_private_address_is_asked_and_no_redirect_leads_to_one(tmp_path: Path) -> None:
     with serving(timeline) as shy, serving(timeline, "::1") as shy_too:
         port, port_too = urlsplit(shy.url).port, urlsplit(shy_too.url).port

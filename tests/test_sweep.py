@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -116,15 +117,17 @@ def digest(folder: Path) -> str:
 def kill_again_and_again(folder: Path, network: Network, seeds: range, whole: Path) -> None:
     """Starts the sweep, kills all of its processes at a moment drawn from each seed, and at last lets it end."""
     (folder / "sweep.toml").write_text(network.sweep_file(folder / "archive", part_rows=12))
+    undisturbed = float((whole / "seconds.txt").read_text())
     for seed in seeds:
-        moment = random.Random(seed).uniform(0.5, 28)
+        moment = random.Random(seed).uniform(0.3, undisturbed)
         child = start("run", "sweep.toml", "-o", "report.html", cwd=folder)
         with suppress(subprocess.TimeoutExpired):
             child.wait(timeout=moment)
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-        print(f"seed {seed}: killed after {moment:.2f} s, or ended with {child.returncode}")  # noqa: T201
+        stage = (re.findall(r"([a-z ]+): begins", (folder / "log.txt").read_text()) or ["start"])[-1]
+        print(f"seed {seed}: killed after {moment:.2f} s in {stage}, or ended with {child.returncode}")  # noqa: T201
     done = postsweep("run", "sweep.toml", "-o", "report.html", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert digest(folder) == digest(whole)

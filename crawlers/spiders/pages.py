@@ -15,6 +15,9 @@ from crawlers.sink import Memory, Page, Position, Reject, Sink
 from crawlers.source import Source, Window
 from crawlers.text import well_formed
 
+MOST_RECORDS = 20_000
+"""Records of a page: platforms give 40 or 100, feeds some thousands; a body of the size allowed could hold millions."""
+
 
 class SinkFailedError(Exception):
     """The sink failed, not the source; the cause says how."""
@@ -77,7 +80,10 @@ def parse_records(
 
     A post without a time is kept only where the source is no timeline (`keep_undated`); else it is a reject. So is a
     post of the window whose author opted out, whatever the source: it is counted, with its reason, and not kept.
+    Errors: SourceGapError for more records than a page can have.
     """
+    if len(items) > MOST_RECORDS:
+        raise SourceGapError(f"a page of {len(items):,} records, more than the {MOST_RECORDS:,} that one may have")
     kept: list[Post] = []
     rejects: list[Reject] = []
     times: list[datetime] = []
