@@ -4,9 +4,12 @@ Started by `pipelines.crawl.read_hosts` as `python -P -m pipelines.read_hosts`. 
 the worker that started it is gone, and another may take its place.
 """
 
+import fcntl
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from pipelines.errors import Exit, PostsweepError
 from pipelines.keys import load_key
 from pipelines.lease import Lease
 from pipelines.shards import ShardSink, SinkSettings
+from pipelines.store import Store, disk_errors
 
 
 def main() -> int:
@@ -70,8 +74,28 @@ def _read(job: HostsJob, say: Any) -> None:
             }
         ),
     )
+    sources = [Source(**source) for source in job.sources]
+    with _alone_at(store, {names.link(source.authority) for source in sources}):
+        _crawl(job, settings, sources)
+
+
+@contextmanager
+def _alone_at(store: Store, hosts: set[str]) -> Iterator[None]:
+    """Waits until no other process reads these hosts for this archive, another sweep's or one that is still ending.
+
+    Locks of the operating system: a process that dies holds none. Taken in one order, so that nobody waits in a circle.
+    """
+    folder = store.path("leases/hosts")
+    with disk_errors(store.root), ExitStack() as opened:
+        folder.mkdir(parents=True, exist_ok=True)
+        for host in sorted(hosts):
+            fcntl.flock(opened.enter_context((folder / f"{host}.lock").open("w")), fcntl.LOCK_EX)
+        yield
+
+
+def _crawl(job: HostsJob, settings: SinkSettings, sources: list[Source]) -> None:
     crawl(
-        sources=[Source(**source) for source in job.sources],
+        sources=sources,
         window=Window(datetime.fromisoformat(job.since), datetime.fromisoformat(job.until)),
         settings=CrawlSettings(
             contact=job.contact,

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import pytest
 from crawlers.pseudonyms import Pseudonyms
 from pipelines.demo.network import Network
 from tests.jobs import KEY, environment, postsweep, running, start
+from tests.loopback import Reply, serving
 from tests.sweeps import contents
 
 COLUMNS = ["uid", "platform", "sweep", "text"]
@@ -193,6 +195,49 @@ def test_of_two_commands_on_one_sweep_the_second_is_told_who_is_at_work(
         assert child.wait() == 0
     assert digest(tmp_path) == digest(swept)
     assert scores(tmp_path / "archive") == scores(swept / "archive")
+
+
+def locked(folder: Path) -> list[bool]:
+    """Of each lock of a host, whether somebody holds it."""
+    found = []
+    for path in folder.glob("*.lock"):
+        with path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found.append(False)
+            except BlockingIOError:
+                found.append(True)
+    return found
+
+
+def test_a_host_is_locked_for_other_sweeps_of_the_archive_while_it_is_read(tmp_path: Path) -> None:
+    hosts = tmp_path / "archive/leases/hosts"
+    seen: list[list[bool]] = []
+
+    def answer(_: str) -> Reply:
+        seen.append(locked(hosts))
+        return 200, {}, b"[]"
+
+    with serving(answer) as server:
+        (tmp_path / "sweep.toml").write_text(ONE_HOST.format(url=server.url))
+        assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 0
+    assert seen == [[True]]
+    assert locked(hosts) == [False]
+
+
+ONE_HOST = """[sweep]
+id = "one"
+since = 2026-01-01T00:00:00Z
+until = 2026-01-02T00:00:00Z
+archive = "archive"
+contact = "mailto:operator@example.org"
+
+[[source]]
+platform = "mastodon"
+url = "{url}"
+kind = "public"
+allow_private = true
+"""
 
 
 def test_another_window_under_a_sealed_sweep_s_id_is_refused(swept: Path, tmp_path: Path) -> None:
