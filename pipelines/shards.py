@@ -151,10 +151,10 @@ class ShardSink:
 
     def page(self, page: Page) -> None:
         """Takes one whole page; commits when enough have come together. The latest one waits, as it may be the last."""
+        if self._pages and (self._rows() >= FLUSH_ROWS or time.monotonic() - self._oldest > FLUSH_SECONDS):
+            self._commit("open", [], None)
         if not self._pages:
             self._oldest = time.monotonic()
-        elif self._rows() >= FLUSH_ROWS or time.monotonic() - self._oldest > FLUSH_SECONDS:
-            self._commit("open", [], None)
         self._pages.append(page)
 
     def _rows(self) -> int:

@@ -139,6 +139,18 @@ def test_a_source_goes_on_after_its_last_kept_page(tmp_path: Path, monkeypatch: 
     assert seal(store, settings.lease, seal_settings())["counts"]["posts"] == 8
 
 
+def test_a_page_waits_for_its_commit_as_long_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(pipelines.shards.time, "monotonic", lambda: now)
+    store = open_store(tmp_path)
+    sink = ShardSink(sink_settings(store), ONE)
+    committed = []
+    for number, now in enumerate([0.0, 21.0, 22.0, 30.0, 41.5]):  # noqa: B007 - read by the clock
+        sink.page(page(number, [post(number)]))
+        committed.append([(shard.first, shard.last) for shard in shards_of(store, SWEEP)])
+    assert committed == [[], [(0, 0)], [(0, 0)], [(0, 0)], [(0, 0), (1, 3)]]
+
+
 def test_a_source_that_ended_in_a_gap_is_tried_again_and_the_gap_is_told(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     settings = sink_settings(store)
