@@ -87,7 +87,10 @@ def classify(sweep: Sweep) -> int:
 
 @app.command()
 def report(sweep: Sweep, out: Out = None, run: Run = None, links: Links = False) -> int:
-    """Write the report of a sealed sweep: one HTML file that opens offline."""
+    """Write the report of a sealed sweep.
+
+    One HTML file that opens offline.
+    """
     config = _load(sweep)
     from pipelines.progress import open_progress
     from pipelines.reporting import report_sweep
@@ -125,7 +128,10 @@ def status(
 def verify(
     target: Annotated[Path, typer.Argument(metavar="SWEEP.toml|ARCHIVE", help="A sweep file, or an archive's folder.")],
 ) -> int:
-    """Check every committed file of a sweep, or of a whole archive, against its manifest."""
+    """Check committed files against their manifests.
+
+    Those of a sweep, or of a whole archive. Exit code 1 when there is a problem.
+    """
     from pipelines.progress import open_progress
     from pipelines.verify import verify_archive
 
@@ -147,7 +153,10 @@ def score(
     text_field: Annotated[str, typer.Option(help="The column of texts.")] = "text",
     model: Annotated[str, typer.Option(help="`default`, or a model folder.")] = "default",
 ) -> int:
-    """Score the texts of a file: the same rows in the same order, with a column per label and one of flags."""
+    """Score the texts of a file.
+
+    The same rows come out in the same order, with a column per label and one of flags.
+    """
     from pipelines.progress import open_progress
     from pipelines.score_file import score_file
 
@@ -178,7 +187,10 @@ def init(
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the demonstration.")] = Path("demo"),
 ) -> int:
-    """Sweep an embedded sample network on this machine, from its sources to the report."""
+    """Sweep an embedded sample network.
+
+    It listens on loopback; all steps are those of any sweep, from the sources to the report.
+    """
     from pipelines.demo_job import run_demo
     from pipelines.progress import open_progress
 
