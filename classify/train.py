@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from scipy.optimize import minimize
 from scipy.special import expit
-from tokenizers import Tokenizer
 
 from classify.base import HIDDEN, prepared_files
 from classify.batching import Shape
@@ -32,6 +31,7 @@ from classify.heads import Heads
 from classify.labels import CODEBOOK
 from classify.model import Model, ModelRef, make_base, prefix_ids
 from classify.scoring import encode_texts
+from classify.tokenizer import read
 
 PREFIX = "query: "
 WINDOW, OVERLAP = 256, 32
@@ -49,7 +49,7 @@ def base_model(work: Path, threads: int) -> Model:
     # A kill can leave half a file, so it is the digests that say whether the base is there.
     if any(not (folder / name).is_file() or sha256(folder / name) != want for name, want in prepared_files().items()):
         make_base(folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = read(folder / "tokenizer.json")
     prefix = prefix_ids(tokenizer, PREFIX)
     heads = Heads(CODEBOOK, np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32), {})
     engine = OnnxEngine(folder / "encoder.onnx", threads)
