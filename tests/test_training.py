@@ -317,6 +317,12 @@ def test_the_card_is_made_of_the_figures() -> None:
     assert "**hate** (from 0.35)" in card
 
 
+def test_what_ships_as_the_card_is_made_of_the_figures_that_ship() -> None:
+    found = json.loads((train.DEFAULT / "figures.json").read_text())
+    described = json.loads((train.DEFAULT / "heads.json").read_text(encoding="utf-8"))
+    assert (train.DEFAULT / "MODEL_CARD.md").read_text(encoding="utf-8") == evaluate.card(found, described)
+
+
 def test_readings_are_of_the_test_part(small: Model) -> None:
     texts = ["The ferry leaves at nine.", "The ferry. " * 40, "Il traghetto parte alle nove.", "\ud83d is half a pair"]
     examples = [Example(text, "en", "coaid_en", {}, text, "test") for text in texts]
