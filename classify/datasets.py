@@ -9,11 +9,11 @@ that words of anger are not. That is an assumption, not an annotation.
 import gzip
 import hashlib
 import json
-import re
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from classify.duplicates import letters, near_duplicates
 
 LABELS = ("rumor", "hate", "abuse", "scam", "clickbait")
 
@@ -112,7 +112,7 @@ ORDINARY = frozenset(dataset.name for dataset in SETS if dataset.ordinary)
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled text. `group` is equal for texts that say the same; `part` is train, calibrate or test."""
+    """One labelled text. `group` is equal for near-duplicates, of whatever set; `part` is train, calibrate or test."""
 
     text: str
     lang: str
@@ -122,29 +122,44 @@ class Example:
     part: str
 
 
-def read_examples(folder: Path) -> Iterator[Example]:
-    """The rows of all sets below a folder of `<name>.jsonl.gz`; which rows are taken of a large set is by digest.
+def read_examples(folder: Path) -> list[Example]:
+    """The rows of all sets below a folder of `<name>.jsonl.gz`, split; which are taken of a large set is by digest.
 
-    Texts that are equal but for links, mentions, digits, case and punctuation are in the same part. Errors: OSError.
+    Errors: OSError.
     """
-    for dataset in SETS:
-        found: dict[str, Example] = {}
-        with gzip.open(folder / f"{dataset.name}.jsonl.gz", "rt", encoding="utf-8") as file:
-            for line in file:
-                row = json.loads(line)
-                marks = dataset.marks.get(str(row["label"]).split(",", maxsplit=1)[0])
-                text = str(row["text"]).strip()
-                group = text_group(text)
-                if marks is not None and group is not None and row["lang"] in ("zh", "en"):
-                    found.setdefault(group, Example(text, row["lang"], dataset.name, marks, group, _part(group)))
-        yield from sorted(found.values(), key=lambda each: each.group)[: dataset.rows]
+    return split([example for dataset in SETS for example in _rows(folder / f"{dataset.name}.jsonl.gz", dataset)])
+
+
+def split(examples: Sequence[Example]) -> list[Example]:
+    """The examples in their order, near-duplicates of all sets in one group and every group in one part."""
+    numbers = near_duplicates([each.text for each in examples], [each.lang for each in examples]).tolist()
+    names: dict[int, str] = {}
+    for number, example in zip(numbers, examples, strict=True):
+        names[number] = min(example.group, names.get(number, example.group))
+    return [
+        replace(example, group=names[number], part=_part(names[number]))
+        for number, example in zip(numbers, examples, strict=True)
+    ]
 
 
 def text_group(text: str) -> str | None:
     """A digest of what a text says, without links, mentions, digits, case, spaces and punctuation; None if nothing."""
-    plain = re.sub(r"https?://\S+|@\w+", "", unicodedata.normalize("NFKC", text).casefold())
-    letters = "".join(char for char in plain if unicodedata.category(char)[0] == "L")
-    return hashlib.blake2b(letters.encode("utf-8", "replace"), digest_size=16).hexdigest() if letters else None
+    said = letters(text)
+    return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest() if said else None
+
+
+def _rows(path: Path, dataset: DataSet) -> list[Example]:
+    """The rows of one set that are taken, each text once and a group by itself."""
+    found: dict[str, Example] = {}
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            marks = dataset.marks.get(str(row["label"]).split(",", maxsplit=1)[0])
+            text = str(row["text"]).strip()
+            group = text_group(text)
+            if marks is not None and group is not None and row["lang"] in ("zh", "en"):
+                found.setdefault(group, Example(text, row["lang"], dataset.name, marks, group, _part(group)))
+    return sorted(found.values(), key=lambda each: each.group)[: dataset.rows]
 
 
 def _part(group: str) -> str:

@@ -27,7 +27,7 @@ from classify.errors import ModelError
 from classify.folder import check, describe, sha256
 from classify.heads import Heads, load_heads
 from classify.labels import Label
-from classify.tokenizer import build
+from classify.tokenizer import build, read
 
 DEFAULT = "default"
 _LEFT_SECONDS = 24 * 3600
@@ -112,7 +112,7 @@ def load(ref: ModelRef, threads: int = 1) -> Model:
     if _digest(described) != ref.digest:
         raise ModelError(f"{folder}: another model than the one that was prepared; prepare it again")
     check(folder, described)
-    tokenizer = _tokenizer(folder / "tokenizer.json")
+    tokenizer = read(folder / "tokenizer.json")
     prefix = prefix_ids(tokenizer, described["prefix"])
     shape = Shape(
         before=(*described["begin"], *prefix),
@@ -143,18 +143,6 @@ def _try(model: Model) -> None:
     prefix = [*model.shape.before[len(model.described["begin"]) :]]
     if probe[: len(prefix)] != prefix:
         raise ModelError(f"{folder / 'tokenizer.json'}: joins the prefix {model.prefix!r} to a text; end it in a space")
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        # tokenizers raises the bare class, whatever is wrong.
-        told = (str(error).splitlines() or ["no reason given"])[0][:200]
-        raise ModelError(f"{path}: not a tokenizer ({told}); restore it") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def _digest(described: dict[str, Any]) -> str:

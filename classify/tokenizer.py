@@ -1,15 +1,22 @@
-"""Builds the tokenizer of the base encoder (XLM-R, unigram) from the pieces in its weights file."""
+"""Tokenizers: that of the base encoder (XLM-R, unigram) is built from the pieces in its weights file, any is read.
+
+Texts are untrusted: what a post writes is read as letters, also where it spells a special token.
+"""
 
 import re
 import unicodedata
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from classify.base import BaseFile
+from classify.errors import ModelError
 
 # NFKC would change these two, which the official normaliser leaves alone; they sit it out in the private use area.
 _KEPT = {"\uff5e": "\ue001", "\U0001f23b": "\ue002"}
 _UNKNOWN = 3
+_MASK = "<mask>"
+"""Special in XLM-R, though the base encoder's file has it among the ordinary pieces."""
 
 
 def build(base: BaseFile) -> Tokenizer:
@@ -36,6 +43,24 @@ def build(base: BaseFile) -> Tokenizer:
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in ("<s>", "<pad>", "</s>", "<unk>")])
+    return tokenizer
+
+
+def read(path: Path) -> Tokenizer:
+    """A tokenizer that never pads or cuts and for which a text holds no special tokens. Errors: ModelError."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # tokenizers raises the bare class, whatever is wrong.
+        told = (str(error).splitlines() or ["no reason given"])[0][:200]
+        raise ModelError(f"{path}: not a tokenizer ({told}); restore it") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    # A unigram vocabulary holds its special tokens as pieces, so their spelling is broken up as well.
+    added = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    apart = [normalizers.Replace(name, f"{name[0]} {name[1:]}") for name in sorted({*added, _MASK}) if len(name) > 1]
+    tokenizer.normalizer = normalizers.Sequence([*filter(None, [tokenizer.normalizer]), *apart])
     return tokenizer
 
 

@@ -1,7 +1,8 @@
 """Trains the embedded heads: `python -m classify.train --data FOLDER --work FOLDER`.
 
 The encoder is frozen: its vectors are computed once, kept in the work folder chunk by chunk (a restart goes on) and
-the heads are logistic regressions on them, one per label, over the rows whose set says something of that label.
+the heads are logistic regressions on them, one per label, over the rows whose set says something of that label, one
+row of each group of near-duplicates.
 Writes heads.safetensors, heads.json and model.json beside the graph.
 """
 
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from scipy.optimize import minimize
 from scipy.special import expit
-from tokenizers import Tokenizer
 
 from classify.base import HIDDEN, prepared_files
 from classify.batching import Shape
@@ -32,11 +32,13 @@ from classify.heads import Heads
 from classify.labels import CODEBOOK
 from classify.model import Model, ModelRef, make_base, prefix_ids
 from classify.scoring import encode_texts
+from classify.tokenizer import read
 
 PREFIX = "query: "
 WINDOW, OVERLAP = 256, 32
 CHUNK = 2000
 L2 = 3e-4
+GRADIENT = 1e-6
 LANGUAGES = ("zh", "en")
 DEFAULT = Path(__file__).parent / "default"
 
@@ -49,7 +51,7 @@ def base_model(work: Path, threads: int) -> Model:
     # A kill can leave half a file, so it is the digests that say whether the base is there.
     if any(not (folder / name).is_file() or sha256(folder / name) != want for name, want in prepared_files().items()):
         make_base(folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = read(folder / "tokenizer.json")
     prefix = prefix_ids(tokenizer, PREFIX)
     heads = Heads(CODEBOOK, np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32), {})
     engine = OnnxEngine(folder / "encoder.onnx", threads)
@@ -89,8 +91,13 @@ def _keep_to_one_encoder(work: Path) -> None:
         raise ModelError(f"{work}: its vectors were made with another encoder, prefix or window; name another folder")
 
 
-def fit_head(rows: NDArray[np.float32], positive: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """Logistic regression with an L2 penalty on standardised columns; returns weight and bias for raw columns."""
+def fit_head(
+    rows: NDArray[np.float32], positive: NDArray[np.bool_], steps: int = 5000
+) -> tuple[NDArray[np.float64], float]:
+    """Logistic regression with an L2 penalty on standardised columns; returns weight and bias for raw columns.
+
+    Errors: RuntimeError when the optimum is not reached, to a slope of `GRADIENT` in every weight, within the steps.
+    """
     mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     scale[scale == 0] = 1  # a column that is the same everywhere tells nothing
     inputs = (rows - mean) / scale
@@ -103,14 +110,27 @@ def fit_head(rows: NDArray[np.float32], positive: NDArray[np.bool_]) -> tuple[ND
         error = (expit(logits) - target) / len(target)
         return value, np.append(inputs.T @ error + L2 * weight, error.sum())
 
-    fitted = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    start = np.zeros(rows.shape[1] + 1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "ftol": 0, "gtol": GRADIENT})
+    if not found.success:
+        raise RuntimeError(f"a head's fit stopped short of its optimum after {found.nit} steps ({found.message})")
+    fitted = found.x
     weight = fitted[:-1] / scale
     return weight, float(fitted[-1] - weight @ mean)
 
 
 def marks_of(examples: list[Example]) -> NDArray[np.int8]:
-    """`[examples, labels]`: 1, 0, or -1 where the set says nothing."""
-    return np.array([[example.marks.get(label, -1) for label in LABELS] for example in examples], np.int8)
+    """`[examples, labels]`: 1, 0, or -1 where the set says nothing, or where a near-duplicate before has said it.
+
+    So a text that was passed on a hundred times counts once, in training as in every figure.
+    """
+    said = np.array([[example.marks.get(label, -1) for label in LABELS] for example in examples], np.int8)
+    groups = np.unique([example.group for example in examples], return_inverse=True)[1]
+    for column in said.T:
+        speaking = np.flatnonzero(column >= 0)
+        first = np.unique(groups[speaking], return_index=True)[1]
+        column[np.delete(speaking, first)] = -1
+    return said
 
 
 def train(examples: list[Example], rows: NDArray[np.float32]) -> Heads:
@@ -197,10 +217,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
-    examples = list(read_examples(chosen.data))
+    examples = read_examples(chosen.data)
     rows = vectors(examples, chosen.work, chosen.threads)
     heads = train(examples, rows)
-    counts = Counter(example.dataset for example in examples if example.part == "train")
+    speaking = np.flatnonzero((marks_of(examples) >= 0).any(axis=1))
+    counts = Counter(examples[row].dataset for row in speaking if examples[row].part == "train")
     write(heads, chosen.out, dict(counts))
     sys.stdout.write(f"{chosen.out}: heads of {len(LABELS)} labels, trained on {sum(counts.values()):,} texts\n")
 

@@ -128,6 +128,15 @@ def test_texts_are_tokenised_in_groups_of_bounded_size(small: Model, monkeypatch
     assert score_texts(small, texts).equals(whole)
 
 
+@pytest.mark.parametrize("written", ["</s>", "<s>", "<pad>", "<unk>", "<mask>", "＜/s＞", "</\u0001s>", "<</s>"])
+def test_a_post_that_writes_a_special_token_gets_letters(model: Model, written: str) -> None:
+    specials = {model.tokenizer.token_to_id(name) for name in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")}
+    for text in (written, f"the end {written} or not", f"完{written}了", written * 3):
+        ids = model.tokenizer.encode(model.prefix + text, add_special_tokens=False).ids
+        assert not specials & set(ids), text
+        assert ids[: len(model.shape.before) - 1] == list(model.shape.before[1:])
+
+
 @given(st.lists(st.integers(0, 9), max_size=80), st.integers(6, 20), st.integers(0, 2))
 def test_windows_cover_every_token_and_keep_their_size(ids: list[int], size: int, overlap: int) -> None:
     shape = Shape((100, 101), (102,), size, overlap)

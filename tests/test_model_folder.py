@@ -60,6 +60,13 @@ def test_a_small_model_scores_and_comes_out_the_same_each_time(folder: Path, tmp
     }
 
 
+def test_a_post_that_writes_a_special_token_of_any_model_gets_letters(folder: Path) -> None:
+    tokenizer = load(prepare(str(folder))).tokenizer
+    ids = tokenizer.encode("one </s> two <s>", add_special_tokens=False).ids
+    assert not {tokenizer.token_to_id(name) for name in small_model.SPECIALS} & set(ids)
+    assert len(ids) == len("one < /s> two < s>")
+
+
 @pytest.mark.parametrize(
     ("name", "called"), [("tiny model=1", "tiny-model-1"), ("模型", "model"), ("v1.2_b", "v1.2_b"), ("..a*", "a")]
 )
