@@ -80,7 +80,10 @@ def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
 def _connect(address: str) -> Client:
     where = f"cluster.address {address}"
     scheme, _, place = address.partition("://")
-    host = place.rpartition(":")[0].strip("[]")
+    host, _, port = place.rpartition(":")
+    host = host.strip("[]")
+    if not (scheme in ("tls", "tcp") and host and port.isdigit()):
+        raise ClusterError(f"{where}: not an address such as tls://scheduler.example:8786")
     if scheme != "tls" and host != "localhost" and not _is_loopback(host):
         raise ClusterError(f"{where}: another host is reached by tls:// only, as Dask runs whatever reaches it")
     try:

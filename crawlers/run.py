@@ -23,23 +23,9 @@ from crawlers.source import Source, Window
 from crawlers.spiders import bluesky, feed, mastodon
 from crawlers.spiders.pages import Reading, SinkFailedError, Spider
 
-__all__ = ["CrawlSettings", "Progress", "crawl"]
+__all__ = ["CrawlSettings", "crawl"]
 
 SPIDERS: dict[str, Spider] = {"mastodon": mastodon.read, "bluesky": bluesky.read, "feed": feed.read}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What was read of one source so far. `state` is `open`, `complete` or `gap`."""
-
-    source: Source
-    pages: int
-    posts: int
-    rejects: int
-    state: str
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass
@@ -49,7 +35,6 @@ class _Crawl:
     window: Window
     settings: CrawlSettings
     open_sink: OpenSink
-    on_progress: OnProgress | None
     failure: BaseException | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -104,39 +89,27 @@ class HostSpider(scrapy.Spider):
         pages = SPIDERS[source.platform](
             Reading(source, shared.window, fetcher, shared.settings, position, sink)
         )
-        told = _Told(source, shared.on_progress)
-        reason = await _pump(pages, sink, told, lambda: shared.failure is not None)
+        reach = _Reach(source)
+        reason = await _pump(pages, sink, reach, lambda: shared.failure is not None)
         if shared.failure is not None:
             return
-        gaps = [] if reason is None else [Gap(shared.window.since, told.reached(shared.window), reason)]
+        gaps = [] if reason is None else [Gap(shared.window.since, reach.before(shared.window), reason)]
         sink.finish(gaps, fetcher.traffic)
-        told.say("complete" if reason is None else "gap")
 
 
-class _Told:
-    """Counts what a source has given."""
+class _Reach:
+    """Remembers how far a source was read."""
 
-    def __init__(self, source: Source, on_progress: OnProgress | None) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._on_progress = on_progress
-        self._pages = self._posts = self._rejects = 0
         self._reached: datetime | None = None
 
     def page(self, page: Page) -> None:
-        """Counts one page."""
-        self._pages += 1
-        self._posts += len(page.posts)
-        self._rejects += len(page.rejects)
+        """Takes one page."""
         times = [moment for post in page.posts if (moment := post.server_time or post.created_at) is not None]
         self._reached = max(times, default=self._reached)
-        self.say("open")
 
-    def say(self, state: str) -> None:
-        """Tells whoever listens."""
-        if self._on_progress is not None:
-            self._on_progress(Progress(self._source, self._pages, self._posts, self._rejects, state))
-
-    def reached(self, window: Window) -> datetime:
+    def before(self, window: Window) -> datetime:
         """What is surely missing lies before this: a timeline is read from the newest, so before the newest post of
         its last page. The records of a repository and the entries of a feed have no such order."""
         if self._source.kind in ("records", "feed") or self._reached is None:
@@ -145,7 +118,7 @@ class _Told:
 
 
 async def _pump(
-    pages: AsyncIterator[Page], sink: Sink, told: _Told, stopped: Callable[[], bool]
+    pages: AsyncIterator[Page], sink: Sink, reach: _Reach, stopped: Callable[[], bool]
 ) -> str | None:
     """Hands pages to the sink; returns why the source could not be read to its end, or None. Sinks' errors pass."""
     while not stopped():
@@ -161,7 +134,7 @@ async def _pump(
             # A bug in a spider costs its source, never the others; only its class is told, as messages may hold ids.
             return f"not foreseen by the spider: {type(error).__name__}"
         sink.page(page)
-        told.page(page)
+        reach.page(page)
     return None
 
 
@@ -170,14 +143,13 @@ def crawl(
     window: Window,
     settings: CrawlSettings,
     open_sink: OpenSink,
-    on_progress: OnProgress | None = None,
 ) -> None:
     """Reads the sources; returns when each has ended. Errors: the first that a sink raised."""
     hosts: dict[str, list[Source]] = {}
     for source in sources:
         hosts.setdefault(source.authority, []).append(source)
     allowed = sorted({urlsplit(source.url).hostname or "" for source in sources if source.allow_private})
-    shared = _Crawl(window, settings, open_sink, on_progress)
+    shared = _Crawl(window, settings, open_sink)
     process = AsyncCrawlerProcess(settings.scrapy(allowed))
     # Scrapy's own lines name requests, and so accounts: none of them reaches whatever listens at the root.
     for name in ("scrapy", "twisted"):

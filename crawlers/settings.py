@@ -9,6 +9,8 @@ from typing import Any
 from crawlers.safety import ALLOWED_HOSTS
 
 MAX_BODY = 16 * 1024 * 1024
+MOST_RECORDS = 20_000
+"""Records of a page: platforms give 40 or 100, feeds some thousands; a body of the size allowed could hold millions."""
 
 
 @dataclass(frozen=True)

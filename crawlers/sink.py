@@ -59,11 +59,13 @@ class Position:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a later conditional GET needs (RFC 9110 section 13): validators and the body that they stand for."""
+    """What a later conditional GET needs (RFC 9110 section 13): validators, and the body that they stand for with its
+    type, which may name the encoding."""
 
     body: bytes
     etag: str | None = None
     last_modified: str | None = None
+    content_type: str = ""
 
 
 @dataclass
@@ -79,8 +81,8 @@ class Traffic:
 
 
 class Sink(Protocol):
-    """Keeps the pages of one source. A page that `page` was called with may be lost until `flush` or `finish` returns;
-    a restarted source then reads it again."""
+    """Keeps the pages of one source. A page that `page` was called with may be lost until `finish` returns; a restarted
+    source then reads it again."""
 
     def position(self) -> Position | None:
         """Where to go on, or None when the source is complete already."""

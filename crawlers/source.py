@@ -1,5 +1,6 @@
 """Sources and windows: what a sweep reads, and for which span of time."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -15,6 +16,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 """What can be read of each platform. A Bluesky `author` is a feed from an AppView, `records` a repository on a PDS."""
 
 _NAMES_ACCOUNT = {"account", "author", "records", "feed"}
+_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions):", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,20 @@ class Source:
     def authority(self) -> str:
         """Host, and port unless it is the scheme's own, lower case: the unit of politeness and of scheduling."""
         parts = urlsplit(self.url)
-        own = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-        return parts.netloc.rpartition("@")[2].lower().removesuffix(own)
+        host = (parts.hostname or "").rstrip(".")
+        host = f"[{host}]" if ":" in host else host
+        own = {"http": 80, "https": 443}.get(parts.scheme)
+        return host if parts.port in (None, own) else f"{host}:{parts.port}"
 
     @property
     def names_account(self) -> bool:
         """Whether the source leads to a person: outside identities it is then named by a keyed hash."""
-        return self.kind in _NAMES_ACCOUNT
+        asks = self.kind == "search" and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
+        return asks or self.kind in _NAMES_ACCOUNT
 
     @property
     def canonical(self) -> str:
         """One string per source, the same in every sweep; names accounts, so it stays inside identities."""
-        what = self.url if self.kind == "feed" else self.value
-        return ":".join(part for part in (self.platform, self.authority, self.kind, what) if part is not None)
+        base = self.authority + urlsplit(self.url).path.rstrip("/")
+        place, what = (self.authority, self.url) if self.kind == "feed" else (base, self.value)
+        return ":".join(part for part in (self.platform, place, self.kind, what) if part is not None)

@@ -1,7 +1,6 @@
 """The sweep file: read once, validated whole, every mistake told with its key and its line."""
 
 import difflib
-import ipaddress
 import json
 import re
 import tomllib
@@ -25,6 +24,7 @@ from pydantic import (
 )
 
 from crawlers.pseudonyms import Pseudonyms
+from crawlers.safety import literal_is_private
 from crawlers.source import KINDS, Source, Window
 from pipelines.errors import ConfigError
 
@@ -58,7 +58,7 @@ class SweepPart(_Part):
     keep_raw: StrictBool = False
     keep_accounts: StrictBool = False
     part_rows: StrictInt = Field(default=50_000, ge=1, le=10_000_000)
-    delay_seconds: float = Field(default=1.0, ge=0, le=3600)
+    delay_seconds: float = Field(default=1.0, ge=0, le=3600, strict=True)
     retries: StrictInt = Field(default=6, ge=0, le=20)
 
     @field_validator("archive")
@@ -135,8 +135,8 @@ class SourcePart(_Part):
             raise ValueError("not an address of the form https://host")
         if parts.username is not None or parts.password is not None:
             raise ValueError("an address carries no name and no password")
-        if info.data.get("platform", "feed") != "feed" and (parts.query or parts.fragment):
-            raise ValueError("the url is a server's base address, without ? and #")
+        if info.data.get("platform", "feed") != "feed" and (parts.query or parts.fragment or "@" in parts.path):
+            raise ValueError("the url is a server's base address, without account, ? and #")
         return value
 
     @field_validator("kind")
@@ -161,7 +161,7 @@ class SourcePart(_Part):
     @field_validator("allow_private")
     @classmethod
     def _of_url(cls, value: bool, info: ValidationInfo) -> bool:
-        if not value and _private(urlsplit(info.data.get("url", "")).hostname or ""):
+        if not value and _private(info.data.get("url", "")):
             raise ValueError("private address not allowed; set allow_private = true if it is meant")
         return value
 
@@ -205,7 +205,7 @@ class SweepConfig(_Part):
                 platform=part.platform,  # type: ignore[arg-type]
                 url=part.url if part.platform == "feed" else part.url.rstrip("/"),
                 kind=part.kind,
-                value=None if part.value is None else part.value.removeprefix("#"),
+                value=None if part.value is None else _bare(part.kind, part.value),
                 allow_private=part.allow_private,
             )
             for part in self.source
@@ -316,14 +316,15 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
     return places
 
 
-def _private(host: str) -> bool:
-    """Whether a host is written as an address that is not public, or is this machine by name."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
+def _bare(kind: str, value: str) -> str:
+    """A tag without its #, an account without its first @: one name for one source. A query stays as it is."""
+    return value if kind == "search" else value.removeprefix("#" if kind == "tag" else "@")
+
+
+def _private(url: str) -> bool:
+    """Whether a URL's host is written as an address that is not public, or is this machine by name."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.endswith(".localhost") or literal_is_private(url)
 
 
 def example(today: datetime) -> str:

@@ -37,7 +37,6 @@ class HostsJob:
     sweep: str
     lease_name: str
     lease_token: int
-    fingerprint: str
     since: str
     until: str
     contact: str
@@ -57,10 +56,12 @@ def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
     store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
     _refuse_sealed(store, config, names)
     with held(store, f"sweep-{config.id}") as lease:
+        if sweep_manifest(store, config.id) is not None:  # sealed by another process meanwhile
+            clear_incoming(store, config.id)
         _refuse_sealed(store, config, names)
         store.clear_scratch()
+        _open_sweep(store, config, names)
         if not is_sealing(store, config.id):
-            _open_sweep(store, config, names)
             _read_sources(store, lease, config, names, progress)
         with progress.stage("seal"):
             manifest = seal(store, lease, _seal_settings(config, names))
@@ -141,7 +142,8 @@ def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudo
         totals = {"posts": 0, "pages": 0, "rejects": 0}
 
         def on_event(event: dict[str, Any]) -> None:
-            if "error" in event:
+            if "waits" in event:
+                stage.note("waits for another sweep of this archive that reads the same host")
                 return
             for key in totals:
                 totals[key] += event[key]
@@ -154,7 +156,6 @@ def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudo
             sweep=config.id,
             lease_name=lease.name,
             lease_token=lease.token,
-            fingerprint=names.fingerprint,
             since=moment(config.window.since),
             until=moment(config.window.until),
             contact=config.sweep.contact,
@@ -204,7 +205,7 @@ def read_hosts(job: HostsJob) -> None:
             for line in child.stdout:
                 event = orjson.loads(line)
                 failure = event if "error" in event else failure
-                if "state" in event:
+                if "error" not in event:
                     report(event)
             code = child.wait()
         finally:

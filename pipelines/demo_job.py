@@ -47,7 +47,10 @@ def _empty(out: Path) -> None:
         raise ConfigError(f"{out}: holds {others[0]}, which no demo made; name another folder with --out")
     for name in _MADE:
         path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be removed ({error.strerror}); name another folder with --out") from None

@@ -77,11 +77,11 @@ def _holder_lives(record: dict[str, object]) -> bool:
         return True
     pid = int(str(record["pid"]))
     started = process_start(pid)
-    return started == record["started"] or (started is None and _exists(pid))
+    return started == record["started"] or (started is None and _is_anothers(pid))
 
 
-def _exists(pid: int) -> bool:
-    """Whether a process that cannot be looked at exists: another user's, where /proc hides those."""
+def _is_anothers(pid: int) -> bool:
+    """Whether a process that cannot be looked at is another user's, which /proc may hide; a zombie of ours is gone."""
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -30,10 +30,6 @@ class Progress:
         yield _Silent()
 
 
-class QuietProgress(Progress):
-    """Shows nothing."""
-
-
 class _Silent:
     def advance(self, count: int) -> None:
         pass

@@ -8,11 +8,12 @@ import fcntl
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -25,6 +26,9 @@ from pipelines.keys import load_key
 from pipelines.lease import Lease
 from pipelines.shards import ShardSink, SinkSettings
 from pipelines.store import Store, disk_errors
+
+LONGEST_WAIT = 6 * 3600.0
+"""Seconds that a job waits for a host which another process reads."""
 
 
 def main() -> int:
@@ -75,22 +79,40 @@ def _read(job: HostsJob, say: Any) -> None:
         ),
     )
     sources = [Source(**source) for source in job.sources]
-    with _alone_at(store, {names.link(source.authority) for source in sources}):
+    with _alone_at(store, {names.link(source.authority) for source in sources}, lambda: say({"waits": True})):
         _crawl(job, settings, sources)
 
 
 @contextmanager
-def _alone_at(store: Store, hosts: set[str]) -> Iterator[None]:
+def _alone_at(store: Store, hosts: set[str], waits: Callable[[], None]) -> Iterator[None]:
     """Waits until no other process reads these hosts for this archive, another sweep's or one that is still ending.
 
     Locks of the operating system: a process that dies holds none. Taken in one order, so that nobody waits in a circle.
+    Errors: PostsweepError after `LONGEST_WAIT`.
     """
+    until = time.monotonic() + LONGEST_WAIT
     folder = store.path("leases/hosts")
     with disk_errors(store.root), ExitStack() as opened:
         folder.mkdir(parents=True, exist_ok=True)
         for host in sorted(hosts):
-            fcntl.flock(opened.enter_context((folder / f"{host}.lock").open("w")), fcntl.LOCK_EX)
+            file = opened.enter_context((folder / f"{host}.lock").open("w"))
+            while not _locked(file):
+                if time.monotonic() > until:
+                    raise PostsweepError(
+                        f"{store.root}: another process has been reading one of these hosts for "
+                        f"{LONGEST_WAIT / 3600:.0f} hours; stop it, or run the same command again later"
+                    )
+                waits()
+                time.sleep(1)
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _crawl(job: HostsJob, settings: SinkSettings, sources: list[Source]) -> None:

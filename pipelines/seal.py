@@ -69,13 +69,14 @@ def seal(store: Store, lease: Lease, settings: SealSettings) -> Manifest:
         if not store.exists(draft):
             staged = {"token": lease.token, "manifest": _stage(store, settings, lease.token)}
             lease.check(store)
-            store.put(draft, orjson.dumps(staged))
+            store.create(draft, orjson.dumps(staged))
         staged = orjson.loads(store.read(draft) or b"")
         sealed = staged["manifest"]
         lease.check(store)
         for table in TABLES:
             if sealed["parts"][table]:
-                store.move_folder(_staging(table, sweep, staged["token"]), f"{table}/sweep={sweep}")
+                staging = _staging(table, sweep, staged["token"])
+                store.move_folder(staging, f"{table}/sweep={sweep}", private=table in PRIVATE_TABLES)
         write_manifest(store, sweep_manifest_name(sweep), sealed)
     clear_incoming(store, sweep)
     return sealed
@@ -105,8 +106,10 @@ def _staging(table: str, sweep: str, token: int) -> str:
 def _stage(store: Store, settings: SealSettings, token: int) -> Manifest:
     sweep = settings.sweep
     shards = shards_of(store, sweep)
-    for table in TABLES:
-        store.remove(_staging(table, sweep, token))
+    # No draft stands, so what earlier holders of the lease staged is of no use, and may be what fills the disk.
+    for folder in (incoming(sweep), private_incoming(sweep)):
+        for left in store.matching(f"{folder}/_sealing.*"):
+            store.remove(left)
     sources = _sources(shards, settings)
     parts: dict[str, list[Row]] = {table: [] for table in TABLES}
     whole = Digest()
@@ -299,6 +302,8 @@ class _Rows:
 
     def _resolved(self) -> Iterator[pa.Table]:
         """For each post the relations that name a post of this sweep by its native name, and that post's uid."""
+        if not any(each.num_rows for each in self._names()):
+            return  # a platform whose posts are named globally alone
         keys = [("alias", "ascending"), ("asks", "ascending"), ("uid", "ascending")]
         for each in sort_by_hash(chain(self._names(), self._asked()), keys, self._scratch):
             known = each.filter(pc.equal(each.column("asks"), 0))

@@ -30,7 +30,7 @@ from pipelines.store import Store
 FLUSH_ROWS = 2000
 """Posts and rejects that a shard holds at most before it is committed (a page more, as pages stay whole)."""
 FLUSH_SECONDS = 20.0
-"""How long a read page may wait for its commit."""
+"""How long a read page may wait for its commit, once the next page has come."""
 
 _META = b"postsweep"
 _NAME = re.compile(r"([0-9a-f]{16})\.(\d{6,})-(\d{6,})\.parquet")
@@ -173,13 +173,14 @@ class ShardSink:
         noted = orjson.loads(kept)
         if noted["bytes"] != len(body):  # a kill between the two writes: ask for the whole again
             return None
-        return Memory(body, noted["etag"], noted["last_modified"])
+        return Memory(body, noted["etag"], noted["last_modified"], noted["content_type"])
 
     def remember(self, memory: Memory) -> None:
         """Keeps validators and body for later sweeps, apart, as a feed can name its author."""
         self._store.remove(self._memory_name("json"))
         self._store.put(self._memory_name("body"), memory.body, private=True)
-        noted = {"etag": memory.etag, "last_modified": memory.last_modified, "bytes": len(memory.body)}
+        noted: Row = {"etag": memory.etag, "last_modified": memory.last_modified, "content_type": memory.content_type}
+        noted["bytes"] = len(memory.body)
         self._store.put(self._memory_name("json"), orjson.dumps(noted), private=True)
 
     def _memory_name(self, kind: str) -> str:

@@ -122,13 +122,24 @@ class Store:
                 _sync(path)
             _sync(self.path(folder))
 
-    def move_folder(self, staged: str, final: str) -> None:
-        """Moves a finished folder to its place in one step; a second call after a kill finds it there already."""
+    def move_folder(self, staged: str, final: str, *, private: bool = False) -> None:
+        """Moves a finished folder to its place in one step; a second call after a kill finds it there already.
+
+        Errors: ArchiveError when something else stands there, or what was staged is gone.
+        """
         if not self.exists(staged) and self.exists(final):
             return
         with disk_errors(self.root):
-            _make_folders(self.path(final).parent, self.root, private=False)
-            self.path(staged).rename(self.path(final))
+            _make_folders(self.path(final).parent, self.root, private)
+            try:
+                self.path(staged).rename(self.path(final))
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    raise
+                raise ArchiveError(
+                    f"{self.path(final)}: something else stands there, or what should go there is gone "
+                    f"({error.strerror}); move it out of the archive and run the same command again"
+                ) from error
             _sync(self.path(final).parent)
 
 

@@ -1,8 +1,10 @@
 """Verifying an archive: each file that a manifest names is there and says what it said; nothing else is in a table."""
 
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,11 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
         except (KeyError, TypeError, AttributeError) as error:
             problems.append(f"sweep {each}: a manifest of it lacks what every manifest has ({error}); restore it")
     if sweep is None:
+        problems += [
+            f"manifests/runs/{run['run']}.json: sweep {run['sweep']} has no manifest; restore it"
+            for run in runs
+            if run["sweep"] not in sweep_ids(store)
+        ]
         problems += _unnamed(store)
     return problems + _open_to_others(store)
 
@@ -200,6 +207,9 @@ def _unnamed(store: Store) -> list[str]:
         for name in store.matching(f"{table}/*"):
             if Path(name).name not in known:
                 found.append(f"{name}: no manifest names it; move it out of the archive, or restore its manifest")
+    for name in store.names("manifests/sweeps"):
+        if not re.fullmatch(r".+\.\d+\.json", name):
+            found.append(f"{name}: not the name of a manifest; move it out of the archive")
     return found
 
 
@@ -208,9 +218,9 @@ def _open_to_others(store: Store) -> list[str]:
     found = []
     for table in PRIVATE_TABLES:
         for name in (table, *store.matching(f"{table}/**/*")):
-            path = store.path(name)
-            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
-                found.append(f"{name}: open to others than its owner; run chmod go= on it")
+            with suppress(FileNotFoundError):  # a crawl may be at work beside
+                if stat.S_IMODE(store.path(name).stat().st_mode) & 0o077:
+                    found.append(f"{name}: open to others than its owner; run chmod go= on it")
     return found
 
 

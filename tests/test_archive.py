@@ -1,9 +1,11 @@
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import orjson
 import pyarrow.parquet as pq
@@ -12,13 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pipelines.shards
-from crawlers.post import POST_SCHEMA, PostId
+from crawlers.post import POST_SCHEMA, Account, PostId
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.sink import Memory, Position, Traffic
-from pipelines.archive import open_archive, read_archive, sweep_manifest
-from pipelines.errors import ArchiveError, KeyMismatchError, LeaseHeldError
+from pipelines.archive import open_archive, read_archive, sweep_manifest, write_manifest
+from pipelines.config import load_sweep
+from pipelines.crawl import _open_sweep, crawl_sweep
+from pipelines.errors import ArchiveError, Exit, KeyMismatchError, LeaseHeldError
 from pipelines.lease import acquire, held
-from pipelines.progress import QuietProgress
+from pipelines.progress import Progress
 from pipelines.seal import is_sealing, seal
 from pipelines.shards import ShardSink, shards_of
 from pipelines.store import Store
@@ -53,7 +57,7 @@ def test_a_sealed_sweep_has_each_post_once_sorted_in_even_parts(tmp_path: Path) 
     found = rows(tmp_path)
     assert [row["uid"] for row in found] == sorted(NAMES.post(each.id) for each in posts)
     assert manifest["counts"] == {"posts": 25, "rejects": 0, "duplicates": 5, "platforms": {"mastodon": 25}}
-    assert verify_archive(tmp_path, SWEEP, QuietProgress()) == []
+    assert verify_archive(tmp_path, SWEEP, Progress()) == []
     assert not (tmp_path / "incoming" / f"sweep={SWEEP}").exists()
 
 
@@ -123,6 +127,22 @@ def test_nothing_that_leads_back_stands_outside_identities(tmp_path: Path) -> No
     assert str(first["global_id"]).startswith("https://home.example/posts/")
 
 
+def test_accounts_are_kept_apart_once_each_and_only_when_asked_for(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store, keep_accounts=True)
+    sink = ShardSink(settings, ONE)
+    sink.page(page(0, [post(number) for number in range(20)], last=True))
+    sink.finish([], Traffic())
+    seal(store, settings.lease, seal_settings())
+    assert [row["handle"] for row in rows(tmp_path, "accounts")] == sorted(
+        (f"rivermint{number}" for number in range(7)),
+        key=lambda handle: NAMES.author("mastodon", Account(f"https://home.example/{handle}")),
+    )
+    assert verify_archive(tmp_path, None, Progress()) == []
+    sealed_sweep(tmp_path / "without", {ONE: [page(0, [post(1)], last=True)]})
+    assert not (tmp_path / "without/accounts").exists()
+
+
 def test_a_source_goes_on_after_its_last_kept_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelines.shards, "FLUSH_ROWS", 2)
     store = open_store(tmp_path)
@@ -188,7 +208,7 @@ def test_two_writers_of_one_source_neither_lose_nor_double_a_post(tmp_path: Path
     flushed(first, range(3, 10), last=True)
     assert ShardSink(settings, ONE).position() is None
     assert seal(store, settings.lease, seal_settings())["counts"]["posts"] == 100
-    assert verify_archive(tmp_path, SWEEP, QuietProgress()) == []
+    assert verify_archive(tmp_path, SWEEP, Progress()) == []
 
 
 def test_a_writer_that_lost_its_lease_leaves_the_cursor_of_its_heir_alone(tmp_path: Path) -> None:
@@ -214,6 +234,69 @@ def test_a_sweep_with_a_source_that_was_not_read_to_an_end_is_not_sealed(tmp_pat
     with pytest.raises(ArchiveError, match="2 of its sources"):
         seal(store, settings.lease, seal_settings(sources=[ONE, TWO, AUTHOR]))
     assert not is_sealing(store, SWEEP)
+
+
+def test_what_a_failed_sealing_staged_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    flushed(ShardSink(settings, ONE), range(2), last=True)
+
+    def full(*_: object) -> None:
+        raise ArchiveError("no space left")
+
+    for token in range(1, 4):
+        heir = replace(settings.lease, token=token)
+        with monkeypatch.context() as patch, pytest.raises(ArchiveError, match="no space left"):
+            patch.setattr(Store, "sync_folder", full)
+            seal(store, heir, seal_settings())
+        assert {path.name for path in tmp_path.glob("**/_sealing*")} == {f"_sealing.{token}"}
+
+
+def test_what_stands_where_a_sealed_table_should_go_is_told(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    store = open_store(tmp_path)
+    settings = sink_settings(store)
+    flushed(ShardSink(settings, ONE), range(2), last=True)
+    stray = tmp_path / f"posts/sweep={SWEEP}/stray.parquet"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    with pytest.raises(ArchiveError, match=f"posts/sweep={SWEEP}: something else stands there"):
+        seal(store, settings.lease, seal_settings())
+    stray.unlink()
+    assert seal(store, settings.lease, seal_settings())["counts"]["posts"] == 20
+
+
+def test_a_sealing_that_waits_is_not_finished_under_another_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTSWEEP_KEY", NAMES.key.hex())
+    (tmp_path / "sweep.toml").write_text(ONE_SOURCE)
+    (tmp_path / "other.toml").write_text(ONE_SOURCE.replace("until = 2026-01-02", "until = 2026-01-03"))
+    store = open_store(tmp_path / "archive")
+    settings = sink_settings(store)
+    _open_sweep(store, load_sweep(tmp_path / "sweep.toml"), NAMES)
+    flushed(ShardSink(settings, ONE), range(1), last=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "move_folder", Mock(side_effect=KeyboardInterrupt))
+        seal(store, settings.lease, seal_settings())
+    shutil.rmtree(tmp_path / "archive/leases")
+    with pytest.raises(ArchiveError, match="begun with another window"):
+        crawl_sweep(load_sweep(tmp_path / "other.toml"), Progress())
+    assert crawl_sweep(load_sweep(tmp_path / "sweep.toml"), Progress()) == Exit.DONE
+
+
+ONE_SOURCE = f"""[sweep]
+id = "{SWEEP}"
+since = 2026-01-01T00:00:00Z
+until = 2026-01-02T00:00:00Z
+archive = "archive"
+contact = "mailto:operator@example.org"
+
+[[source]]
+platform = "mastodon"
+url = "https://one.example"
+kind = "public"
+"""
 
 
 def test_which_sighting_wins_does_not_depend_on_its_page(tmp_path: Path) -> None:
@@ -300,6 +383,10 @@ SPOILED: dict[str, Callable[[Path], object]] = {
     "parts exchanged": lambda root: _posts_part(root).write_bytes(sorted(root.glob("posts/*/*/*"))[0].read_bytes()),
     "a sweep without a manifest": lambda root: _copy(_posts_part(root), root / "posts/sweep=other/p.parquet"),
     "a run without a manifest": lambda root: _copy(_posts_part(root), root / "scores/run=r/p.parquet"),
+    "a run whose sweep is gone": lambda root: write_manifest(
+        Store(root), "manifests/runs/r.json", {"format": 1, "run": "r", "sweep": "gone", "parts": []}
+    ),
+    "a stray manifest": lambda root: (root / "manifests/sweeps/stray.json").write_bytes(b"{}"),
     "a loose file": lambda root: _copy(_posts_part(root), root / "posts/loose.parquet"),
     "no manifest": lambda root: (root / f"manifests/sweeps/{SWEEP}.0.json").unlink(),
     "an edited count": lambda root: _edit(root / f"manifests/sweeps/{SWEEP}.0.json", b'"posts": 9', b'"posts": 8'),
@@ -312,9 +399,9 @@ SPOILED: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("spoil", SPOILED)
 def test_verify_tells_what_was_spoiled(tmp_path: Path, spoil: str) -> None:
     sealed_sweep(tmp_path, {ONE: [page(0, [post(number) for number in range(9)], last=True)]}, part_rows=5)
-    assert verify_archive(tmp_path, None, QuietProgress()) == []
+    assert verify_archive(tmp_path, None, Progress()) == []
     SPOILED[spoil](tmp_path)
-    problems = verify_archive(tmp_path, None, QuietProgress())
+    problems = verify_archive(tmp_path, None, Progress())
     assert problems
     assert all("; " in problem or ": missing" in problem or "counts" in problem for problem in problems), problems
 
@@ -333,7 +420,7 @@ def test_verify_sees_any_byte_that_changed(tmp_path_factory: pytest.TempPathFact
     spoiled[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(spoiled)
     try:
-        assert verify_archive(root, None, QuietProgress())
+        assert verify_archive(root, None, Progress())
     except ArchiveError:
         assert path.name == "archive.json"
     finally:
@@ -371,16 +458,19 @@ def test_sealing_goes_on_from_every_point_at_which_it_can_be_cut(
             return cut_here
 
         with monkeypatch.context() as patch:
-            for name in ("writing", "move_folder", "remove", "create", "put"):
+            for name in ("writing", "move_folder", "remove", "create", "put", "sync_folder"):
                 patch.setattr(Store, name, counted(getattr(Store, name)))
             try:
                 seal(store, settings.lease, seal_settings(7))
                 through = True
             except CutError:
                 through = False
-        manifest = seal(store, settings.lease, seal_settings(7))
+        heir = replace(settings.lease, token=settings.lease.token + 1)
+        store.put(f"leases/sweep-{SWEEP}.{heir.token}.json", b"{}")
+        manifest = seal(store, heir, seal_settings(7))
         assert manifest["digest"] == whole["digest"]
-        assert verify_archive(root, SWEEP, QuietProgress()) == []
+        assert list(root.glob("**/_sealing*")) == []
+        assert verify_archive(root, SWEEP, Progress()) == []
         assert not is_sealing(store, SWEEP)
         cuts += 1
         if through:

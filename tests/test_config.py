@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crawlers.pseudonyms import Pseudonyms
+from crawlers.source import Source
 from pipelines.config import example, load_sweep
 from pipelines.errors import ConfigError
 from pipelines.keys import load_key
@@ -117,6 +118,24 @@ def test_paths_are_relative_to_the_sweep_file_or_to_home(tmp_path: Path, monkeyp
     config = load_sweep(path)
     assert config.classify.model == str(tmp_path / "models/mine")
     assert config.archive == tmp_path / "home/archive"
+
+
+def test_a_source_has_one_name_however_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(example(NOON).replace('value = "bsky.app"', 'value = "@bsky.app"'))
+    assert load_sweep(path).sources[1].value == "bsky.app"
+    path.write_text(path.read_text() + '\n[[source]]\nplatform = "bluesky"\nurl = "https://public.api.bsky.app."\n'
+                    'kind = "author"\nvalue = "bsky.app"\n')  # fmt: skip
+    with pytest.raises(ConfigError, match=r"source\[3\] is the same as source\[1\]"):
+        load_sweep(path)
+
+
+def test_a_search_that_asks_for_an_account_is_named_by_a_keyed_hash_and_another_plainly() -> None:
+    names = Pseudonyms(bytes(32))
+    for value in ("from:rivermint.example flood", "flood @rivermint.example", "did:plc:rivermint", "to:rivermint"):
+        assert "rivermint" not in names.source(Source("bluesky", "https://view.example", "search", value)), value
+    plain = Source("bluesky", "https://view.example", "search", "flood tomorrow")
+    assert names.source(plain) == "bluesky:view.example:search:flood tomorrow"
 
 
 def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,7 @@ def test_where_a_link_header_leads_only_its_max_id_is_taken(tmp_path: Path) -> N
         "numbered": "<{other}/api/v1/timelines/tag/x?page=2>; Rel=Next",
         "odd": "<http://[::1?max_id=>; rel=next",
         "first": "<{other}/?max_id={id}>; rel=\"prev\"",
+        "preload": "<{other}/style.css>; rel=\"preload\"; as=\"style\"",
     }
 
     def answer(path: str) -> Reply:
@@ -215,7 +216,7 @@ def test_where_a_link_header_leads_only_its_max_id_is_taken(tmp_path: Path) -> N
         sources = {name: source(server.url, name) for name in (*links, "nameless")}
         outcome = crawled({each: Counted() for each in sources.values()}, tmp_path / "stderr")
     assert other.asked == []
-    for name in ("elsewhere", "numbered", "odd"):
+    for name in ("elsewhere", "numbered", "odd", "preload"):
         assert outcome.reason(sources[name]) == "", name
         assert len(outcome.ids(sources[name])) == 10, name
     assert len(outcome.ids(sources["first"])) == 4, "a header without a next address ends the timeline"
@@ -303,6 +304,22 @@ def test_an_unchanged_feed_is_sent_once_and_read_twice(tmp_path: Path) -> None:
         assert (cost.not_modified, cost.bytes) == (1, 0)
         assert first.ids(each) == second.ids(each)
         assert [post.text for post in first.sinks[each].posts] == [post.text for post in second.sinks[each].posts] != []
+
+
+def test_an_unchanged_feed_is_read_in_the_encoding_that_it_was_sent_in(tmp_path: Path) -> None:
+    title = "Žluťoučký kůň"
+    item = f"<item><guid>https://n.example/1</guid><title>{title}</title></item>"
+    body = f'<rss version="2.0"><channel>{item}</channel></rss>'.encode("iso-8859-2")
+    with serving(
+        lambda _: (200, {"Content-Type": "text/xml; charset=iso-8859-2", "ETag": '"a"'}, body)
+    ) as server:
+        sent = Source("feed", f"{server.url}/feed.xml", "feed", None, True)
+        first = crawled({sent: Counted()}, tmp_path / "stderr").sinks[sent]
+        assert [post.title for post in first.posts] == [title]
+    with serving(lambda _: (304, {}, b"")) as server:
+        again = Source("feed", f"{server.url}/feed.xml", "feed", None, True)
+        second = crawled({again: Counted(remembered=first.remembered)}, tmp_path / "stderr").sinks[again]
+    assert [post.title for post in second.posts] == [title]
 
 
 def self_signed(path: Path) -> Path:

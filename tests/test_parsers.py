@@ -33,6 +33,12 @@ def uids(posts: list[Post]) -> list[str]:
 # Mastodon
 
 
+def test_a_feed_of_more_entries_than_any_feed_has_is_refused_before_they_are_parsed() -> None:
+    body = b'{"version": "https://jsonfeed.org/version/1.1", "items": [' + b"{}," * 20_000 + b"{}]}"
+    with pytest.raises(NotAFeedError, match="20,001 entries"):
+        parse_feed(body, "", "https://press.example/feed.json", NOW)
+
+
 def test_the_fallback_line_of_a_quote_is_no_part_of_its_text() -> None:
     fallback = '<p class="quote-inline">RE: <a href="https://two.example/@birch/5">https://two.example/@birch/5</a></p>'
     quoted = {"id": "5", "uri": "https://two.example/users/birch/statuses/5"}

@@ -22,7 +22,7 @@ from classify.labels import CODEBOOK
 from classify.model import load, prepare
 from classify.scoring import score_texts
 from pipelines.errors import ConfigError, PostsweepError
-from pipelines.progress import QuietProgress
+from pipelines.progress import Progress
 from pipelines.score_file import score_file
 from tests import small_model
 from tests.jobs import postsweep, start
@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def scored(source: Path, out: Path, model: str, field: str = "text") -> list[dict[str, Any]]:
     """Scores a file in this process and reads what came of it."""
-    counts = score_file(source, out, field, model, QuietProgress())
+    counts = score_file(source, out, field, model, Progress())
     rows = read(out)
     assert counts["rows"] == len(rows)
     return rows
@@ -59,7 +59,7 @@ def refused(source: Path, model: str, error: type[PostsweepError], out: str = "o
     """What the one line says; nothing is left behind."""
     before = sorted(source.parent.iterdir())
     with pytest.raises(error) as caught:
-        score_file(source, source.parent / out, field, model, QuietProgress())
+        score_file(source, source.parent / out, field, model, Progress())
     assert type(caught.value) is error
     assert sorted(source.parent.iterdir()) == before
     said = str(caught.value)
@@ -326,7 +326,7 @@ def test_parquet_keeps_its_types_and_metadata(tmp_path: Path, model: str) -> Non
         pa.schema([field.with_metadata({b"unit": b"none"}) for field in table.schema], {b"origin": b"a survey"})
     )
     pq.write_table(table, tmp_path / "in.parquet", row_group_size=2)
-    score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", "text", model, QuietProgress())
+    score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", "text", model, Progress())
     found = pq.read_table(tmp_path / "out.parquet")
     given_table = pq.read_table(tmp_path / "in.parquet")
     kept = found.select(table.column_names)
@@ -498,7 +498,7 @@ def test_any_table_comes_back_the_same(tmp_path: Path, model: str, rows: list[tu
     columns = list(zip(*rows, strict=True)) or [[], [], []]
     table = pa.table([pa.array(column, kind) for column, kind in zip(columns, kinds.values(), strict=True)], [*kinds])
     pq.write_table(table, tmp_path / "in.parquet")
-    score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", "text", model, QuietProgress())
+    score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", "text", model, Progress())
     found = pq.read_table(tmp_path / "out.parquet").select([*kinds])
     assert found.schema == table.schema
     assert str(found.to_pylist()) == str(table.to_pylist())

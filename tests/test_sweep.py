@@ -186,7 +186,8 @@ def test_an_order_to_stop_is_one_line_and_leaves_no_process_and_no_lease(
     # Python's tracker of shared resources ends by itself once all others have.
     left = [process for process in psutil.process_iter() if belongs_to(child.pid, process)]
     assert psutil.wait_procs(left, timeout=10)[1] == []
-    assert '"released":true' in sorted((tmp_path / "archive/leases").iterdir())[-1].read_text()
+    (lease,) = (tmp_path / "archive/leases").glob("run-*.json" if stage == "classify" else "sweep-*.json")
+    assert '"released":true' in lease.read_text()
     done = postsweep("run", "sweep.toml", "-o", "report.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert digest(tmp_path) == digest(swept)
@@ -234,6 +235,24 @@ def test_a_host_is_locked_for_other_sweeps_of_the_archive_while_it_is_read(tmp_p
         assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 0
     assert seen == [[True]]
     assert locked(hosts) == [False]
+
+
+def test_a_sweep_that_waits_for_a_host_says_so_and_goes_on_when_it_is_free(tmp_path: Path) -> None:
+    with serving(lambda _: (200, {}, b"[]")) as server:
+        (tmp_path / "sweep.toml").write_text(ONE_HOST.format(url=server.url))
+        assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 0
+        (lock,) = (tmp_path / "archive/leases/hosts").glob("*.lock")
+        (tmp_path / "sweep.toml").write_text(ONE_HOST.format(url=server.url).replace('"one"', '"two"'))
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            waits = "waits for another sweep of this archive that reads the same host"
+            with running("crawl", "sweep.toml", cwd=tmp_path, until=waits) as child:
+                assert len(server.asked) == 1
+                fcntl.flock(file, fcntl.LOCK_UN)
+                assert child.stderr is not None
+                child.stderr.read()
+                assert child.wait() == 0
+        assert len(server.asked) == 2
 
 
 ONE_HOST = """[sweep]

@@ -20,6 +20,7 @@ import feedparser
 
 from crawlers.platforms.fields import Record, optional_record, parse_time, record, records, text, texts, time
 from crawlers.post import Account, Media, ParseError, Post, PostId
+from crawlers.settings import MOST_RECORDS
 from crawlers.sink import Reject
 from crawlers.text import Reading, clean, mask, names_account, read_html, read_plain, well_formed
 
@@ -42,7 +43,7 @@ def _whole_character(reference: re.Match[bytes]) -> bytes:
 
 
 class NotAFeedError(ValueError):
-    """The body is no feed at all: a page in HTML, most often."""
+    """The body is no feed that can be read: a page in HTML, most often."""
 
 
 def parse_feed(body: bytes, content_type: str, url: str, fetched_at: datetime) -> tuple[list[Post], list[Reject]]:
@@ -80,6 +81,8 @@ def _grouped(body: bytes) -> bytes:
 
 
 def _collect(entries: list[Any]) -> tuple[list[Post], list[Reject]]:
+    if len(entries) > MOST_RECORDS:
+        raise NotAFeedError(f"a feed of {len(entries):,} entries, more than the {MOST_RECORDS:,} that one may have")
     posts, rejects = [], []
     for position, parse in enumerate(entries):
         try:

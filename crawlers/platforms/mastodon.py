@@ -57,7 +57,7 @@ def parse_status(payload: object, authority: str, fetched_at: datetime) -> Post:
         warning=None if warning is None else mask(clean(warning))[0] or None,
         sensitive=flag(content, "sensitive", place),
         text=reading.text,
-        lang=_language(text(content, "language", place)),
+        lang=text(content, "language", place) or None,
         reply_to=None if replied is None else PostId(PLATFORM, None, authority, replied),
         repost_of=None if reblog is None else _id(reblog, authority, "reblog."),
         quote_of=quoted,
@@ -127,10 +127,6 @@ def _kind(reblog: Record | None, replied: str | None, quoted: PostId | None) -> 
     if replied is not None:
         return "reply"
     return "post" if quoted is None else "quote"
-
-
-def _language(value: str | None) -> str | None:
-    return value or None
 
 
 def _media(item: Record) -> Media:

@@ -22,7 +22,7 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
     answer = await reading.fetcher.get("", {}, headers)
     if answer.status == 304 and memory is not None:
         reading.fetcher.traffic.not_modified += 1
-        answer = replace(answer, body=memory.body)
+        answer = replace(answer, body=memory.body, headers={**answer.headers, "content-type": memory.content_type})
     elif answer.status != 200:
         said = {401: "the server asks for a login", 403: "the server refuses visitors"}.get(answer.status)
         raise SourceGapError(f"{said or 'the server has no feed there'} (HTTP {answer.status})")
@@ -34,7 +34,7 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
         raise SourceGapError(str(error)) from None
     etag, modified = answer.headers.get("etag"), answer.headers.get("last-modified")
     if answer.status == 200 and (etag or modified):
-        reading.remember(Memory(answer.body, etag, modified))
+        reading.remember(Memory(answer.body, etag, modified, answer.headers.get("content-type", "")))
     # An entry without a date cannot be placed in a window; feeds without dates exist, so it is kept.
     parsed = parse_records(posts, lambda post: post, reading.window, created, keep_undated=True)
     yield Page(reading.start.page, reading.start.cursor, None, parsed.kept, rejects, answer.fetched_at, parsed.outside)

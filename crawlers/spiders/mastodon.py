@@ -11,6 +11,7 @@ from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_recor
 
 LIMIT = 40
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+_PAGES = re.compile(r'\brel="?(?:next|prev)"?', re.IGNORECASE)
 
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
@@ -40,10 +41,11 @@ def next_max_id(answer: Answer, statuses: list[object]) -> str | None:
     """The next `max_id`: out of the `Link` header where a server sends one, else the last status's own id.
 
     Of the header's address nothing else is taken: where the next page is asked for, the source alone says. A header
-    without a next address ends the timeline. Errors: SourceGapError when there is nothing to go on from.
+    that pages (others only preload) without a next address ends the timeline. Errors: SourceGapError when there is
+    nothing to go on from.
     """
-    link = answer.headers.get("link")
-    if link is not None:
+    link = answer.headers.get("link", "")
+    if _PAGES.search(link):
         found = _NEXT.search(link)
         if found is None:
             return None

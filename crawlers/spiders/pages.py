@@ -10,13 +10,10 @@ from typing import Any
 from crawlers.fetching import Fetcher, SourceGapError
 from crawlers.platforms.optouts import OPTED_OUT, opted_out
 from crawlers.post import ParseError, Post
-from crawlers.settings import CrawlSettings
+from crawlers.settings import MOST_RECORDS, CrawlSettings
 from crawlers.sink import Memory, Page, Position, Reject, Sink
 from crawlers.source import Source, Window
 from crawlers.text import well_formed
-
-MOST_RECORDS = 20_000
-"""Records of a page: platforms give 40 or 100, feeds some thousands; a body of the size allowed could hold millions."""
 
 
 class SinkFailedError(Exception):
