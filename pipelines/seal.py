@@ -5,10 +5,10 @@ the finished manifest is laid down there as a draft: from then on the crawl is o
 to its place by one rename, the manifest is created, and the shards go. Rows are sorted by `sorting.py`, out of core.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,7 +36,7 @@ from pipelines.digests import UNSTABLE, Digest, file_sha256, row_digests
 from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
 from pipelines.shards import Row, Shard, shards_of
-from pipelines.sorting import Follower, firsts, sort_by_hash
+from pipelines.sorting import Follower, firsts, group_by_hash, sort_by_hash
 from pipelines.store import PRIVATE_FILE, Store, disk_errors
 
 ROW_GROUP = 8192
@@ -258,7 +258,7 @@ _OF_TABLE = {
     "accounts": [("author", "ascending"), ("fetched_at", "descending")],
 }
 _RELATIONS = ("reply_to", "repost_of", "quote_of")
-_NAMED = pa.schema([("alias", pa.string()), ("uid", pa.string()), ("asks", pa.int8())])
+_NAMED = pa.schema([("alias", pa.string()), ("uid", pa.string())])
 _RESOLVED = pa.schema([("uid", pa.string()), ("alias", pa.string()), ("target", pa.string())])
 
 
@@ -302,37 +302,30 @@ class _Rows:
 
     def _resolved(self) -> Iterator[pa.Table]:
         """For each post the relations that name a post of this sweep by its native name, and that post's uid."""
-        if not any(each.num_rows for each in self._names()):
+        if not any(each.num_rows for each in self._named("identities", ["alias"])):
             return  # a platform whose posts are named globally alone
-        keys = [("alias", "ascending"), ("asks", "ascending"), ("uid", "ascending")]
-        for each in sort_by_hash(chain(self._names(), self._asked()), keys, self._scratch):
-            known = each.filter(pc.equal(each.column("asks"), 0))
-            known = known.take(firsts(known, "alias"))
-            asks = each.filter(pc.equal(each.column("asks"), 1))
-            places = pc.index_in(asks.column("alias"), value_set=known.column("alias"))
-            targets = known.column("uid").take(places)
+        keys = [("alias", "ascending"), ("uid", "ascending")]
+        names = Follower(sort_by_hash(self._named("identities", ["alias"]), keys, self._scratch), "alias", _NAMED)
+        known = _NAMED.empty_table()
+        for asks in group_by_hash(self._named("posts", _RELATIONS), "alias", self._scratch):
+            last = asks.column("alias")[-1].as_py()
+            # Tables of one much asked name overlap: the names that the next one may ask for again stay.
+            known = known.filter(pc.equal(pc.utf8_slice_codeunits(known.column("alias"), 0, 8), last[:8]))
+            known = pa.concat_tables([known, names.through(last)])
+            targets = known.column("uid").take(pc.index_in(asks.column("alias"), value_set=known.column("alias")))
             found = pa.table([asks.column("uid"), asks.column("alias"), targets], schema=_RESOLVED)
             yield found.filter(pc.is_valid(targets))
 
-    def _names(self) -> Iterator[pa.Table]:
-        for each in self._tables("identities", ["alias", "uid"]):
-            yield _named(each, "alias", asks=0)
-
-    def _asked(self) -> Iterator[pa.Table]:
-        for each in self._tables("posts", ["uid", *_RELATIONS]):
-            for relation in _RELATIONS:
-                yield _named(each, relation, asks=1)
+    def _named(self, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Native names in any of the columns, with the uid of the row."""
+        for each in self._tables(table, ["uid", *columns]):
+            for column in columns:
+                given = each.filter(pc.is_valid(each.column(column)))
+                yield pa.table([given.column(column), given.column("uid")], schema=_NAMED)
 
     def _tables(self, table: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
         for path in self._files[table]:
             yield pq.read_table(path, columns=columns, partitioning=None).replace_schema_metadata(None)
-
-
-def _named(table: pa.Table, column: str, asks: int) -> pa.Table:
-    """Native names with the uid of the post that has the name, or that asks (1) whose name it is."""
-    given = table.filter(pc.is_valid(table.column(column)))
-    marks = pa.array(np.full(given.num_rows, asks, np.int8))
-    return pa.table([given.column(column), given.column("uid"), marks], schema=_NAMED)
 
 
 def _filled(posts: pa.Table) -> pa.Array:

@@ -5,7 +5,6 @@ in memory is bounded whatever the number of rows. (DuckDB's sort and its hash jo
 from 1,000,000 posts on.)
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -22,7 +21,7 @@ HELD_BYTES = 8 * 1024 * 1024
 _BITS = 6
 """Bits of the key that choose a file: at most 64 files are open at once."""
 _ALL_BITS = 32
-"""Bits of the key that are looked at: rows that agree in all of them are of one key, and dealing does not part them."""
+"""Bits of the key that are looked at: rows that agree in all of them are most likely of one key."""
 
 Keys = Sequence[tuple[str, str]]
 
@@ -34,36 +33,54 @@ def sort_by_hash(tables: Iterator[pa.Table], keys: Keys, scratch: Path) -> Itera
     That key is a column of hexadecimal digits, at least 8 of them, evenly spread and never null. Rows that are equal in
     all keys stay in the order in which they came. `scratch` is a folder for temporary files.
     """
-    yield from _sorted(tables, keys, scratch, 0, _BITS)
+    for piece in _pieces(tables, keys[0][0], scratch, 0, _BITS):
+        yield _ordered(pa.concat_tables(piece), keys)
 
 
-def _sorted(tables: Iterator[pa.Table], keys: Keys, scratch: Path, past: int, bits: int) -> Iterator[pa.Table]:
-    """Sorts rows that agree in the first `past` bits of their key; too many are dealt out by the next `bits` first."""
-    blocks = _blocks(tables, HELD_BYTES if past < _ALL_BITS else sys.maxsize)
+def group_by_hash(tables: Iterator[pa.Table], key: str, scratch: Path) -> Iterator[pa.Table]:
+    """Yields all rows, each table sorted by `key` and after the one before it, but for a value that so many rows have
+    that they do not fit into one table: then the tables that share its first 32 bits overlap. Arguments as above."""
+    for piece in _pieces(tables, key, scratch, 0, _BITS):
+        for table in piece:
+            yield _ordered(table, [(key, "ascending")])
+
+
+def _ordered(table: pa.Table, keys: Keys) -> pa.Table:
+    return table.take(pc.sort_indices(table, sort_keys=list(keys))).combine_chunks()
+
+
+def _pieces(
+    tables: Iterator[pa.Table], key: str, scratch: Path, past: int, bits: int
+) -> Iterator[Iterator[pa.Table]]:
+    """Deals rows that agree in the first `past` bits of their key by the next `bits`, and so on, until a piece is one
+    block or its rows agree in all bits. Yields the pieces in the order of those bits, each as its blocks."""
+    blocks = _blocks(tables)
     first = next(blocks, None)
     second = next(blocks, None)
     if first is None:
         return
-    if second is None:
-        yield first.take(pc.sort_indices(first, sort_keys=list(keys))).combine_chunks()
+    if second is None or past >= _ALL_BITS:
+        yield chain([first], [] if second is None else [second], blocks)
         return
     with TemporaryDirectory(dir=scratch) as folder:
         past += bits
-        for path, size in _deal(chain([first, second], blocks), keys[0][0], Path(folder), past, bits):
+        for path, size in _deal(chain([first, second], blocks), key, Path(folder), past, bits):
             # As many files again as make pieces of half of what is held: a thousand tiny ones would take far longer.
             wanted = max(1, (2 * size // HELD_BYTES).bit_length())
-            yield from _sorted(_read(path), keys, scratch, past, min(wanted, _BITS, _ALL_BITS - past) or 1)
+            yield from _pieces(_read(path), key, scratch, past, min(wanted, _BITS, _ALL_BITS - past) or 1)
             path.unlink()
 
 
-def _blocks(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
-    """The same rows in tables of about so many bytes: dealing and reading many small ones takes far longer."""
+def _blocks(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of about `HELD_BYTES`: dealing and reading many small ones takes far longer."""
     held: list[pa.Table] = []
     so_far = 0
     for table in tables:
+        if not table.num_rows:
+            continue
         held.append(table)
         so_far += table.nbytes
-        if so_far >= size:
+        if so_far >= HELD_BYTES:
             yield pa.concat_tables(held).combine_chunks()
             held, so_far = [], 0
     if held:

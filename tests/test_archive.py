@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pipelines.shards
-from crawlers.post import POST_SCHEMA, Account, PostId
+import pipelines.sorting
+from crawlers.post import POST_SCHEMA, Account, Post, PostId
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.sink import Memory, Position, Traffic
 from pipelines.archive import open_archive, read_archive, sweep_manifest, write_manifest
@@ -90,6 +91,28 @@ def test_a_relation_by_native_id_becomes_the_uid_of_the_post_it_names(tmp_path: 
     by_text = {row["text"]: row for row in rows(tmp_path)}
     assert by_text["post number 2"]["reply_to"] == NAMES.post(parent.id)
     assert by_text["post number 3"]["reply_to"] == NAMES.post(stray.reply_to or stray.id)
+
+
+@pytest.mark.parametrize("held", [1, 3000, 10**9])
+def test_relations_are_resolved_whatever_is_held_at_once_and_however_many_name_one_post(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(pipelines.sorting, "HELD_BYTES", held)
+    monkeypatch.setattr(pipelines.shards, "FLUSH_ROWS", 25)
+
+    def reply(number: int) -> Post:
+        parent = 0 if number % 2 else number // 2
+        named = PostId("mastodon", None, "one.example", f"native{parent}")
+        quoted = PostId("mastodon", None, "one.example", f"native{number // 3}") if number % 5 == 0 else None
+        return post(number, reply_to=named, quote_of=quoted)
+
+    pages = [page(at, [reply(10 * at + number) for number in range(10)], last=at == 19) for at in range(20)]
+    sealed_sweep(tmp_path, {ONE: pages})
+    found = {row["uid"]: row for row in rows(tmp_path)}
+    for number in range(200):
+        row = found[NAMES.post(post(number).id)]
+        assert row["reply_to"] == NAMES.post(post(0 if number % 2 else number // 2).id)
+        assert row["quote_of"] == (NAMES.post(post(number // 3).id) if number % 5 == 0 else None)
 
 
 def test_what_the_archive_cannot_hold_is_a_reject_and_not_lost(tmp_path: Path) -> None:

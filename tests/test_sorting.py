@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import sorting
-from pipelines.sorting import Follower, firsts, sort_by_hash
+from pipelines.sorting import Follower, firsts, group_by_hash, sort_by_hash
 
 KEYS = [("uid", "ascending"), ("edited", "descending")]
 SCHEMA = pa.schema([("uid", pa.string()), ("edited", pa.int64()), ("place", pa.int64())])
@@ -40,6 +40,20 @@ def test_rows_come_sorted_whole_groups_together_and_equal_ones_as_they_came(
     )
     groups = [set(table.column("uid").to_pylist()) for table in found]
     assert sum(map(len, groups)) == len(set().union(*groups))
+
+
+@given(ROWS, st.sampled_from([1, 200, 10**9]))
+def test_groups_come_in_order_in_bounded_tables_however_large_a_group_is(
+    rows: list[tuple[str, int | None]], held: int
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorting, "HELD_BYTES", held)
+        found = list(group_by_hash(iter(tables(rows)), "uid", Path(scratch)))
+        assert list(Path(scratch).iterdir()) == []
+    uids = [uid for table in found for uid in table.column("uid").to_pylist()]
+    assert uids == sorted(uid for uid, _ in rows)
+    assert sorted(place for table in found for place in table.column("place").to_pylist()) == list(range(len(rows)))
+    assert all(table.nbytes <= held + max(each.nbytes for each in tables(rows)) for table in found)
 
 
 @given(ROWS.filter(len))
