@@ -66,6 +66,7 @@ def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
                 host="127.0.0.1",
                 security=True,
                 dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 worker_dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 silence_logs=40,

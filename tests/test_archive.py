@@ -1,6 +1,7 @@
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import pipelines.lease
 import pipelines.shards
 import pipelines.sorting
 from crawlers.post import POST_SCHEMA, Account, Post, PostId
@@ -356,6 +358,35 @@ def test_a_lease_is_held_by_one_and_passes_on_when_it_is_let_go(tmp_path: Path) 
     with held(store, "sweep-x") as lease, pytest.raises(LeaseHeldError, match=f"process {os.getpid()}"):
         acquire(store, "sweep-x")
     assert acquire(store, "sweep-x").token == lease.token + 1
+
+
+def test_a_process_is_believed_to_be_gone_only_where_process_ids_mean_the_same(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    lease = acquire(store, "sweep-x")
+    name = f"leases/sweep-x.{lease.token}.json"
+    gone = {**orjson.loads(store.read(name) or b""), "pid": 2**22 + 1, "started": "1"}
+    for machine, holds in (("another boot pid:[1]", True), (None, True), (gone["machine"], False)):
+        store.put(name, orjson.dumps({**gone, "machine": machine}))
+        if holds:
+            with pytest.raises(LeaseHeldError):
+                acquire(store, "sweep-x")
+    assert acquire(store, "sweep-x").token == lease.token + 1
+
+
+def test_a_lease_is_renewed_after_a_renewal_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines.lease, "TIME_TO_LIVE", 0.03)
+    store, renewed = open_store(tmp_path), threading.Event()
+    put, failures = Store.put, iter([OSError("no space left")])
+
+    def once_full(self: Store, name: str, data: bytes, **options: bool) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        put(self, name, data, **options)
+        renewed.set()
+
+    monkeypatch.setattr(Store, "put", once_full)
+    with held(store, "sweep-x"):
+        assert renewed.wait(30)
 
 
 def test_another_pseudonym_key_is_refused(tmp_path: Path) -> None:

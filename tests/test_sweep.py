@@ -270,6 +270,17 @@ allow_private = true
 """
 
 
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_demo_takes_no_folder_in_which_it_would_remove_what_it_did_not_make(tmp_path: Path, marked: bool) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    if marked:
+        (tmp_path / ".postsweep-demo").touch()
+    done = postsweep("demo", "--out", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "notes.txt, which no demo made" in done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_another_window_under_a_sealed_sweep_s_id_is_refused(swept: Path, tmp_path: Path) -> None:
     text = (swept / "sweep.toml").read_text().replace("until = 2026-01-02", "until = 2026-01-03")
     (tmp_path / "sweep.toml").write_text(text)
