@@ -25,7 +25,7 @@ from classify.duplicates import SHINGLE
 from classify.heads import Heads, is_flag, load_heads
 from classify.language import detect_language
 from classify.model import Model, load, prepare
-from classify.scoring import score_texts
+from classify.scoring import score_texts, tokenised
 from classify.train import DEFAULT, LANGUAGES, marks_of, thresholds, vectors
 
 _DRAWS = 500
@@ -162,9 +162,7 @@ def readings(examples: list[Example], model: Model) -> dict[str, dict[str, int]]
 
 def _windows(model: Model, text: str) -> int:
     """How many windows a text takes."""
-    skip = len(model.shape.before) - len(model.described["begin"])
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return len(windows(model.tokenizer.encode(model.prefix + clean, add_special_tokens=False).ids[skip:], model.shape))
+    return len(windows(next(tokenised(model, [text])), model.shape))
 
 
 def long_texts(examples: list[Example], model: Model) -> dict[str, dict[str, list[int]]]:

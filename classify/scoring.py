@@ -35,7 +35,7 @@ def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = T
         if text is not None and language in model.languages:
             places.setdefault(text, []).append(row)
     distinct = list(places)
-    cut = [windows(ids, model.shape) for ids in _tokenised(model, distinct)]
+    cut = [windows(ids, model.shape) for ids in tokenised(model, distinct)]
     vectors = encode_windows(model, [window for each in cut for window in each], token_budget)
     if not np.isfinite(vectors).all():
         raise ModelError(f"{model.ref.folder}: the encoder gives no numbers (NaN or infinite); its weights are damaged")
@@ -54,7 +54,7 @@ def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = T
 
 def encode_texts(model: Model, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
     """The vector of each text's first window, `[texts, width]`: what heads are trained on."""
-    first = [windows(ids, model.shape)[:1] for ids in _tokenised(model, texts)]
+    first = [windows(ids, model.shape)[:1] for ids in tokenised(model, texts)]
     if not all(first):
         raise ValueError("a text without a token cannot be encoded")
     return encode_windows(model, [each[0] for each in first], token_budget)
@@ -81,7 +81,7 @@ def encode_windows(model: Model, cut: Sequence[Window], token_budget: int) -> ND
     return encoded[[distinct[window] for window in cut]]
 
 
-def _tokenised(model: Model, texts: Sequence[str]) -> Iterator[list[int]]:
+def tokenised(model: Model, texts: Sequence[str]) -> Iterator[list[int]]:
     """Token ids without specials and prefix; a lone surrogate, which no tokenizer takes, reads as a question mark."""
     skip = len(model.shape.before) - len(model.described["begin"])
     for group in _groups(texts):

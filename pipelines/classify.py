@@ -237,10 +237,9 @@ def _manifest(store: Store, sweep: Manifest, run: str, model: Model, config: Swe
         name = f"scores/run={run}/{part['path'].removeprefix('posts/')}"
         path = store.path(name)
         noted = orjson.loads(pq.read_metadata(path).metadata[_META])
-        digest = Digest()
+        digest = Digest(whole)
         for row in part_rows(path):
             digest.add(row)
-            whole.add(row)
         for key in ("posts", "scored", "empty", "unsupported"):
             counts[key] += noted["counts"][key]
         for label, count in noted["counts"]["flags"].items():

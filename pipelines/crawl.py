@@ -76,17 +76,20 @@ def _refuse_sealed(store: Store, config: SweepConfig, names: Pseudonyms) -> None
     if store.exists(incoming(config.id)) or store.exists(private_incoming(config.id)):
         with held(store, f"sweep-{config.id}"):
             clear_incoming(store, config.id)
-    noted, asked = _noted_in(sealed["window"], sealed["config"]), _noted(config, names)
-    changed = [key for key in asked if noted[key] != asked[key]]
-    if changed:
-        raise ArchiveError(
-            f"{config.archive}: sweep {config.id} was sealed with another {' and '.join(changed)}; "
-            "restore the sweep file, or choose another id under [sweep]"
-        )
+    _refuse_change(config, "sealed", _noted_in(sealed["window"], sealed["config"]), _noted(config, names))
     raise SealedError(
         f"{config.archive}: sweep {config.id} was sealed at {sealed['sealed_at']} and cannot change; "
         "choose another id under [sweep]"
     )
+
+
+def _refuse_change(config: SweepConfig, done: str, before: dict[str, Any], noted: dict[str, Any]) -> None:
+    changed = [key for key in noted if before.get(key) != noted[key]]
+    if changed:
+        raise ArchiveError(
+            f"{config.archive}: sweep {config.id} was {done} with another {' and '.join(changed)}; "
+            "restore the sweep file, or choose another id under [sweep]"
+        )
 
 
 def _noted(config: SweepConfig, names: Pseudonyms) -> dict[str, Any]:
@@ -120,13 +123,7 @@ def _open_sweep(store: Store, config: SweepConfig, names: Pseudonyms) -> None:
     noted = _noted(config, names)
     name = f"{incoming(config.id)}/_open.json"
     if not store.create(name, orjson.dumps(noted)):
-        before = orjson.loads(store.read(name) or b"{}")
-        changed = [key for key in noted if before.get(key) != noted[key]]
-        if changed:
-            raise ArchiveError(
-                f"{config.archive}: sweep {config.id} was begun with another {' and '.join(changed)}; "
-                "restore the sweep file, or choose another id under [sweep]"
-            )
+        _refuse_change(config, "begun", orjson.loads(store.read(name) or b"{}"), noted)
     store.put(f"identities/sweeps/{config.id}.json", orjson.dumps(config.private()), private=True)
 
 

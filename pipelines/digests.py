@@ -46,21 +46,24 @@ def row_digests(table: pa.Table) -> Iterator[bytes]:
 
 
 class Digest:
-    """One digest over many row digests, in order; it holds none of them."""
+    """One digest over many row digests, in order; it holds none of them. A part's passes its rows on to the whole's."""
 
-    def __init__(self) -> None:
-        self._whole = hashlib.blake2b(digest_size=32)
+    def __init__(self, whole: "Digest | None" = None) -> None:
+        self._hash = hashlib.blake2b(digest_size=32)
+        self._whole = whole
         self.rows = 0
 
     def add(self, row: bytes) -> None:
         """Takes the next row's digest."""
-        self._whole.update(row)
+        self._hash.update(row)
         self.rows += 1
+        if self._whole is not None:
+            self._whole.add(row)
 
     @property
     def hex(self) -> str:
         """The digest of all rows so far."""
-        return self._whole.hexdigest()
+        return self._hash.hexdigest()
 
 
 def part_rows(path: Path) -> Iterator[bytes]:

@@ -84,10 +84,8 @@ def _is_anothers(pid: int) -> bool:
     """Whether a process that cannot be looked at is another user's, which /proc may hide; a zombie of ours is gone."""
     try:
         os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return False
 
 
@@ -123,6 +121,14 @@ def acquire(store: Store, name: str) -> Lease:
     return lease
 
 
+def _rewrite(store: Store, lease: Lease, record: bytes) -> None:
+    """Replaces a holder's own file, unless somebody else holds the lease by now. A full disk or a file server that is
+    away may pass before the lease runs out."""
+    with suppress(OSError, ArchiveError):
+        if max(_tokens(store, lease.name), default=0) == lease.token:
+            store.put(_file(lease.name, lease.token), record)
+
+
 @contextmanager
 def held(store: Store, name: str) -> Iterator[Lease]:
     """Holds the lease for the time of a `with` block, renewing it in the background."""
@@ -131,10 +137,7 @@ def held(store: Store, name: str) -> Iterator[Lease]:
 
     def renew() -> None:
         while not done.wait(TIME_TO_LIVE / 3):
-            # A full disk or a file server that is away may pass before the lease runs out.
-            with suppress(OSError, ArchiveError):
-                if max(_tokens(store, name), default=0) == lease.token:
-                    store.put(_file(name, lease.token), _record())
+            _rewrite(store, lease, _record())
 
     thread = threading.Thread(target=renew, name=f"lease {name}", daemon=True)
     thread.start()
@@ -143,6 +146,4 @@ def held(store: Store, name: str) -> Iterator[Lease]:
     finally:
         done.set()
         thread.join()
-        with suppress(OSError, ArchiveError):
-            if max(_tokens(store, name), default=0) == lease.token:
-                store.put(_file(name, lease.token), _record(released=True))
+        _rewrite(store, lease, _record(released=True))

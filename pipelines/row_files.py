@@ -22,6 +22,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawlers.text import well_formed
 from pipelines.errors import ConfigError, PostsweepError
 
 ENDINGS = (".jsonl", ".csv", ".parquet")
@@ -129,7 +130,7 @@ class Jsonl:
                 if not isinstance(row, dict):
                     raise PostsweepError(f"{self.path}:{number}: not a JSON object; mend or remove the line")
                 if b"\\u" in bare:
-                    row = {_valid(key): value for key, value in row.items()}
+                    row = {well_formed(key): value for key, value in row.items()}
                 yield number, row, bare
 
 
@@ -296,10 +297,10 @@ def _cell(value: Any) -> str:
 def _text(value: Any) -> str | None:
     """A value where only texts are held: a text as it is, a moment by ISO 8601, bytes in base64, else JSON."""
     if value is None or isinstance(value, str):
-        return None if value is None else _valid(value)
+        return None if value is None else well_formed(value)
     if isinstance(value, datetime | date | time | Decimal | bytes):
         return str(_json(value))
-    return _valid(json.dumps(value, default=_json, ensure_ascii=False))
+    return well_formed(json.dumps(value, default=_json, ensure_ascii=False))
 
 
 def _json(value: Any) -> str:
@@ -308,11 +309,6 @@ def _json(value: Any) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return str(value)
-
-
-def _valid(text: str) -> str:
-    """A text that UTF-8 can hold: half of a surrogate pair, which JSON can escape, becomes U+FFFD."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 _NAMED = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}

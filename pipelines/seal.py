@@ -119,8 +119,8 @@ def _stage(store: Store, settings: SealSettings, token: int) -> Manifest:
             for table in TABLES:
                 staging = f"{_staging(table, sweep, token)}/platform={platform}"
                 writer = _Parts(store, sweep, table, platform, staging, settings.part_rows)
-                over = whole if table == "posts" else Digest()
-                parts[table] += writer.write(rows.count(table), rows.read(table), over)
+                of = whole if table == "posts" else None
+                parts[table] += writer.write(rows.count(table), rows.read(table), of)
     for table in TABLES:
         if parts[table]:
             store.sync_folder(_staging(table, sweep, token))
@@ -192,8 +192,8 @@ class _Parts:
         self._table = table
         self._part_rows = part_rows
 
-    def write(self, count: int, batches: Iterator[pa.Table], whole: Digest) -> list[Row]:
-        """Writes `count` rows and adds them to the digest of the whole; a platform without a post still gets one
+    def write(self, count: int, batches: Iterator[pa.Table], whole: Digest | None) -> list[Row]:
+        """Writes `count` rows and adds them to a digest of the whole; a platform without a post still gets one
         empty part of posts and identities."""
         if count == 0 and self._table in ("rejects", "accounts"):
             return []
@@ -202,16 +202,15 @@ class _Parts:
         waiting = _Slices(batches, self._schema)
         return [self._part(index, size, waiting, whole) for index, size in enumerate(sizes)]
 
-    def _part(self, index: int, size: int, waiting: "_Slices", whole: Digest) -> Row:
+    def _part(self, index: int, size: int, waiting: "_Slices", whole: Digest | None) -> Row:
         name = f"{self._folder}/part-{index:05d}.parquet"
-        digest = Digest()
+        digest = Digest(whole)
         private = self._table in PRIVATE_TABLES
         with self._store.writing(name, private=private) as path:
             with pq.ParquetWriter(path, self._schema, compression="zstd") as writer:
                 for table in waiting.take(size):
                     for row in row_digests(table):
                         digest.add(row)
-                        whole.add(row)
                     writer.write_table(table)
             if private:
                 path.chmod(PRIVATE_FILE)

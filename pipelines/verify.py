@@ -38,11 +38,12 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
     Errors: ArchiveError when there is no archive, or the sweep is not sealed.
     """
     store = read_archive(archive)
-    if sweep is not None and sweep not in sweep_ids(store):
+    sealed = sweep_ids(store)
+    if sweep is not None and sweep not in sealed:
         raise ArchiveError(f"{archive}: sweep {sweep} is not sealed; there is nothing to verify yet")
     problems: list[str] = []
     runs = [run for each in run_ids(store) if (run := _read(run_manifest, store, each, problems)) is not None]
-    for each in [sweep] if sweep is not None else sweep_ids(store):
+    for each in [sweep] if sweep is not None else sealed:
         manifest = _read(sweep_manifest, store, each, problems)
         if manifest is None:
             continue
@@ -62,7 +63,7 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
         problems += [
             f"manifests/runs/{run['run']}.json: sweep {run['sweep']} has no manifest; restore it"
             for run in runs
-            if run["sweep"] not in sweep_ids(store)
+            if run["sweep"] not in sealed
         ]
         problems += _unnamed(store)
     return problems + _open_to_others(store)
@@ -171,10 +172,9 @@ class _Table:
             return "missing"
         if path.stat().st_size != part["bytes"] or file_sha256(path) != part["sha256"]:
             return "its bytes are not those that were committed (SHA-256 differs); restore it"
-        digest = Digest()
+        digest = Digest(self.whole)
         for row in part_rows(path):
             digest.add(row)
-            self.whole.add(row)
         if digest.rows != part["rows"] or digest.hex != part["digest"]:
             return "its rows are not those that the manifest counts and digests"
         if ordered and not self._ascending(part["platform"], path):

@@ -100,3 +100,20 @@ def contents(path: Path) -> bytes:
     if path.suffix == ".parquet":
         data += str(pl.read_parquet(path, hive_partitioning=False).to_dicts()).encode()
     return data
+
+
+def one_source(url: str, allow_private: bool = False) -> str:
+    """A sweep file of the tests' sweep that reads one public timeline."""
+    return f"""[sweep]
+id = "{SWEEP}"
+since = 2026-01-01T00:00:00Z
+until = 2026-01-02T00:00:00Z
+archive = "archive"
+contact = "mailto:operator@example.org"
+
+[[source]]
+platform = "mastodon"
+url = "{url}"
+kind = "public"
+allow_private = {str(allow_private).lower()}
+"""

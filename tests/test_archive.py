@@ -36,6 +36,7 @@ from tests.sweeps import (
     NOON,
     SOURCES,
     SWEEP,
+    one_source,
     open_store,
     page,
     post,
@@ -295,8 +296,9 @@ def test_a_sealing_that_waits_is_not_finished_under_another_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTSWEEP_KEY", NAMES.key.hex())
-    (tmp_path / "sweep.toml").write_text(ONE_SOURCE)
-    (tmp_path / "other.toml").write_text(ONE_SOURCE.replace("until = 2026-01-02", "until = 2026-01-03"))
+    text = one_source("https://one.example")
+    (tmp_path / "sweep.toml").write_text(text)
+    (tmp_path / "other.toml").write_text(text.replace("until = 2026-01-02", "until = 2026-01-03"))
     store = open_store(tmp_path / "archive")
     settings = sink_settings(store)
     _open_sweep(store, load_sweep(tmp_path / "sweep.toml"), NAMES)
@@ -308,20 +310,6 @@ def test_a_sealing_that_waits_is_not_finished_under_another_window(
     with pytest.raises(ArchiveError, match="begun with another window"):
         crawl_sweep(load_sweep(tmp_path / "other.toml"), Progress())
     assert crawl_sweep(load_sweep(tmp_path / "sweep.toml"), Progress()) == Exit.DONE
-
-
-ONE_SOURCE = f"""[sweep]
-id = "{SWEEP}"
-since = 2026-01-01T00:00:00Z
-until = 2026-01-02T00:00:00Z
-archive = "archive"
-contact = "mailto:operator@example.org"
-
-[[source]]
-platform = "mastodon"
-url = "https://one.example"
-kind = "public"
-"""
 
 
 def test_which_sighting_wins_does_not_depend_on_its_page(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from crawlers.pseudonyms import Pseudonyms
 from pipelines.demo.network import Network
 from tests.jobs import KEY, environment, postsweep, running, start
 from tests.loopback import Reply, serving
-from tests.sweeps import contents
+from tests.sweeps import SWEEP, contents, one_source
 
 COLUMNS = ["uid", "platform", "sweep", "text"]
 
@@ -231,7 +231,7 @@ def test_a_host_is_locked_for_other_sweeps_of_the_archive_while_it_is_read(tmp_p
         return 200, {}, b"[]"
 
     with serving(answer) as server:
-        (tmp_path / "sweep.toml").write_text(ONE_HOST.format(url=server.url))
+        (tmp_path / "sweep.toml").write_text(one_source(server.url, allow_private=True))
         assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 0
     assert seen == [[True]]
     assert locked(hosts) == [False]
@@ -239,10 +239,10 @@ def test_a_host_is_locked_for_other_sweeps_of_the_archive_while_it_is_read(tmp_p
 
 def test_a_sweep_that_waits_for_a_host_says_so_and_goes_on_when_it_is_free(tmp_path: Path) -> None:
     with serving(lambda _: (200, {}, b"[]")) as server:
-        (tmp_path / "sweep.toml").write_text(ONE_HOST.format(url=server.url))
+        (tmp_path / "sweep.toml").write_text(one_source(server.url, allow_private=True))
         assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 0
         (lock,) = (tmp_path / "archive/leases/hosts").glob("*.lock")
-        (tmp_path / "sweep.toml").write_text(ONE_HOST.format(url=server.url).replace('"one"', '"two"'))
+        (tmp_path / "sweep.toml").write_text(one_source(server.url, allow_private=True).replace(f'"{SWEEP}"', '"two"'))
         with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             waits = "waits for another sweep of this archive that reads the same host"
@@ -253,21 +253,6 @@ def test_a_sweep_that_waits_for_a_host_says_so_and_goes_on_when_it_is_free(tmp_p
                 child.stderr.read()
                 assert child.wait() == 0
         assert len(server.asked) == 2
-
-
-ONE_HOST = """[sweep]
-id = "one"
-since = 2026-01-01T00:00:00Z
-until = 2026-01-02T00:00:00Z
-archive = "archive"
-contact = "mailto:operator@example.org"
-
-[[source]]
-platform = "mastodon"
-url = "{url}"
-kind = "public"
-allow_private = true
-"""
 
 
 @pytest.mark.parametrize("marked", [True, False])
