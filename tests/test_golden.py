@@ -6,19 +6,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.archive import FORMAT, read_archive, run_manifests, sweep_manifest
+from pipelines.archive import read_archive, run_manifests, sweep_manifest
 from pipelines.progress import Progress
 from pipelines.report.build import build_report
 from pipelines.verify import verify_archive
 from tests.golden_archive import GOLDEN
 from tests.sweeps import SWEEP
 
-FORMATS = range(1, FORMAT + 1)
+FILES = sorted(GOLDEN.glob("format-*.tar.xz"))
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=FILES, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    with tarfile.open(GOLDEN / f"format-{request.param}.tar.xz") as packed:
+    with tarfile.open(request.param) as packed:
         packed.extractall(tmp_path, filter="tar")  # keeps the modes of folders
     return tmp_path / "archive"
 
@@ -43,6 +43,8 @@ def test_its_manifests_say_what_those_of_today_say(golden: Path) -> None:
     assert sweep["counts"]["posts"] == 80
     (run,) = run_manifests(store)
     assert run["counts"]["flags"]["scam"] == 15
+    assert [model["name"] for model in run["models"]] == ["small"]
+    assert [(label["name"], label["model"]) for label in run["labels"]][3] == ("scam", "small")
 
 
 def test_its_report_is_built(golden: Path, tmp_path: Path) -> None:
