@@ -27,9 +27,11 @@ from crawlers.post import model_input
 from pipelines.archive import (
     FORMAT,
     Manifest,
+    first_digest,
     incoming_run,
     moment,
     open_archive,
+    refuse_erasing,
     run_manifest,
     run_manifest_name,
     software,
@@ -71,8 +73,9 @@ class PartJob:
 
 
 def run_id(sweep: Manifest, model: Model) -> str:
-    """Names a run by what decides its scores: the sweep's content and the model's digests, labels and thresholds."""
-    decided = orjson.dumps([sweep["digest"], model.manifest()], option=orjson.OPT_SORT_KEYS)
+    """Names a run by what decides its scores: the sweep's content and the model's digests, labels and thresholds. After
+    an erasure it is the same run, without the scores of who is gone."""
+    decided = orjson.dumps([first_digest(sweep), model.manifest()], option=orjson.OPT_SORT_KEYS)
     return f"{sweep['sweep']}-{model.manifest()['name']}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
 
@@ -95,6 +98,9 @@ def classify_sweep(config: SweepConfig, progress: Progress, run: str | None = No
         return run, Exit.DONE
     store = Store(store.root, f"run-{run}")
     with held(store, f"run-{run}") as lease:
+        refuse_erasing(store)
+        if sweep_manifest(store, config.id) != sweep:
+            raise ArchiveError(f"{config.archive}: sweep {config.id} changed meanwhile; run the same command again")
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
