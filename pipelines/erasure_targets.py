@@ -25,7 +25,7 @@ from crawlers.source import KINDS, Source
 from pipelines.archive import sweep_ids, sweep_manifest
 from pipelines.clearing import RELATIONS, going
 from pipelines.config import SourcePart
-from pipelines.errors import ConfigError
+from pipelines.errors import ArchiveError, ConfigError
 from pipelines.ledger import Doing, Entries, Kind
 from pipelines.shards import every_shard
 from pipelines.store import Store
@@ -280,7 +280,12 @@ def _identities(store: Store, columns: list[str]) -> Iterator[pa.Table]:
 
 
 def pieces(store: Store, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """A Parquet file by row groups."""
-    with pq.ParquetFile(store.path(name)) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns)
+    """A Parquet file by row groups. Errors: ArchiveError when it cannot be read."""
+    try:
+        with pq.ParquetFile(store.path(name)) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise ArchiveError(
+            f"{store.path(name)}: cannot be read ({type(error).__name__}); restore it first"
+        ) from None
