@@ -245,16 +245,21 @@ def _erase(  # noqa: PLR0917 - the options of both commands
         if yes or not sys.stdin.isatty():
             return True
         places = len(found.sealed) + len(found.open)
-        return typer.confirm(f"{doing} {found.posts:,} posts in {places} sweeps of {archive} for good?", err=True)
+        question = f"{doing} {found.posts:,} posts in {places} sweeps of {archive} for good?"
+        try:
+            return typer.confirm(question, err=True)
+        except typer.Abort:  # the end of the input: no answer is no
+            return False
 
     given = [(by, value) for by, value in zip(("author", "post", "url", "before"), asked, strict=True) if value]
     if len(given) + resume != 1:
         raise ConfigError("say one of --author, --post, --url, --before or --resume")
     if resume:
-        outcome = erasing.resume(archive, open_progress(), confirm)
-        if outcome is None:
+        finished = erasing.resume(archive, open_progress(), confirm)
+        if finished is None:
             typer.echo("nothing to finish: no erasure is under way")
             return Exit.DONE
+        outcome = finished
     else:
         ((by, value),) = given
         if value == "-":
@@ -268,11 +273,11 @@ def _erase(  # noqa: PLR0917 - the options of both commands
                        "others lead to them")  # fmt: skip
             return Exit.DONE if outcome.posts or outcome.met else Exit.FAILED
         outcome = erasing.erase(archive, request, open_progress(), confirm)
-    return _erased(archive, doing, outcome)
+    return _erased(archive, outcome)
 
 
-def _erased(archive: Path, doing: "Doing", outcome: "Outcome") -> int:
-    done = "erased" if doing == "erase" else "redacted"
+def _erased(archive: Path, outcome: "Outcome") -> int:
+    done = "erased" if outcome.doing == "erase" else "redacted"
     if outcome.receipt is not None:
         typer.echo(f"{done}: {outcome.posts:,} posts in {outcome.sweeps} sweeps")
         typer.echo(f"receipt: {archive / outcome.receipt}")

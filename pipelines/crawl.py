@@ -56,11 +56,11 @@ def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
     """
     names = load_key()
     store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
-    refuse_erased_sources(store, names, config.sources)
+    refuse_erased_sources(store, names, config.sources)  # told also where the sweep is sealed
     _refuse_sealed(store, config, names)
     with held(store, f"sweep-{config.id}") as lease:
         refuse_erasing(store)
-        refuse_erased_sources(store, names, config.sources)
+        refuse_erased_sources(store, names, config.sources)  # an erasure may have come to its end meanwhile
         if sweep_manifest(store, config.id) is not None:  # sealed by another process meanwhile
             clear_incoming(store, config.id)
         _refuse_sealed(store, config, names)

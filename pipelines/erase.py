@@ -111,6 +111,7 @@ class Intent:
 class Outcome:
     """How a request ended: with a receipt, or because it was done before, or with nothing changed."""
 
+    doing: str
     posts: int = 0
     met: int = 0
     sweeps: int = 0
@@ -128,7 +129,7 @@ def foresee(archive: Path, request: Request, progress: Progress) -> Outcome:
     with progress.stage("find"):
         who = resolve(store, names, request)
         found = find(store, names, who, request.doing) if who else _NOTHING
-    return Outcome(posts=found.posts, met=found.met, sweeps=len(found.sealed) + len(found.open))
+    return Outcome(request.doing, found.posts, found.met, len(found.sealed) + len(found.open))
 
 
 def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm) -> Outcome:
@@ -147,7 +148,7 @@ def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm)
             with progress.stage("resolve"):
                 who = resolve(store, names, request)
             if not who:
-                return Outcome(done_before=_done_before(store, names, request))
+                return Outcome(request.doing, done_before=_done_before(store, names, request))
             standing = Intent(
                 id=secrets.token_hex(4),
                 doing=request.doing,
@@ -221,7 +222,7 @@ def _finish(store: Store, names: Pseudonyms, intent: Intent, progress: Progress,
         write_manifest(store, receipt, _receipt(store, intent, meta))
     _withdraw(store)
     counted = [each["posts"] for each in (*meta["sealed"].values(), *meta["open"].values())]
-    return Outcome(posts=sum(counted), met=meta["met"], sweeps=sum(map(bool, counted)), receipt=receipt)
+    return Outcome(intent.doing, sum(counted), meta["met"], sum(map(bool, counted)), receipt)
 
 
 def _begin(
@@ -238,13 +239,15 @@ def _begin(
     with progress.stage("find"):
         found = find(store, names, intent.who, "redact" if intent.doing == "redact" else "erase")
     if not found:
-        return Outcome()
+        return Outcome(intent.doing)
     if not confirm(found):
-        return Outcome(found.posts, found.met, declined=True)
+        return Outcome(intent.doing, found.posts, found.met, declined=True)
     manifests = [manifest for sweep in sweep_ids(store) if (manifest := sweep_manifest(store, sweep)) is not None]
-    with progress.stage("check", total=len(manifests)) as stage:
-        for manifest in manifests:
-            _check_sound(store, manifest, run_manifests(store, manifest["sweep"]))
+    parts = [part for manifest in manifests for table in TABLES for part in manifest["parts"][table]]
+    parts += [part for run in run_manifests(store) for part in run["parts"]]
+    with progress.stage("check", total=len(parts)) as stage:
+        for part in parts:
+            _check_sound(store, part)
             stage.advance(1)
     meta = {
         "format": FORMAT,
@@ -283,16 +286,16 @@ def _withdraw(store: Store) -> None:
         store.path(ERASING).parent.rmdir()
 
 
-def _check_sound(store: Store, sweep: Manifest, runs: list[Manifest]) -> None:
+def _check_sound(store: Store, part: Row) -> None:
     """A part that was damaged before must not come out of it with a manifest that calls it sound."""
-    for part in [*(part for table in TABLES for part in sweep["parts"][table]), *(p for r in runs for p in r["parts"])]:
-        path = store.path(part["path"])
-        if not path.is_file() or file_sha256(path) != part["sha256"]:
-            raise ArchiveError(f"{path}: not as it was committed; restore it first (`postsweep verify` tells more)")
+    path = store.path(part["path"])
+    if not path.is_file() or file_sha256(path) != part["sha256"]:
+        raise ArchiveError(f"{path}: not as it was committed; restore it first (`postsweep verify` tells more)")
 
 
 def _rewrite_all(store: Store, ledger: Ledger, intent: Intent, meta: Manifest, progress: Progress) -> None:
-    opened = open_sweeps(store)
+    """Everything between the ledger and the receipt."""
+    opened, runs = open_sweeps(store), run_manifests(store)
     with progress.stage(intent.doing, total=len(meta["sealed"]) + len(opened)) as stage:
         for sweep, before in meta["sealed"].items():
             manifest = sweep_manifest(store, sweep)
@@ -301,7 +304,9 @@ def _rewrite_all(store: Store, ledger: Ledger, intent: Intent, meta: Manifest, p
             if manifest["generation"] == before["generation"]:
                 manifest = _rewrite_sweep(store, manifest, ledger, intent, before["posts"])
             if manifest["generation"] > before["generation"]:
-                _rewrite_runs(store, manifest, ledger, intent)
+                for run in runs:
+                    if run["sweep"] == sweep and run["generation"] < manifest["generation"]:
+                        replace_run_manifest(store, _rewrite_run(store, manifest, run, ledger, intent))
                 for generation, name in sweep_generations(store, sweep).items():
                     if generation < manifest["generation"]:
                         store.remove(name)
@@ -310,7 +315,15 @@ def _rewrite_all(store: Store, ledger: Ledger, intent: Intent, meta: Manifest, p
             _rewrite_open(store, sweep, ledger)
             stage.advance(1)
     _rewrite_configs(store, ledger)
-    store.remove("identities/feeds")  # remembered documents: a cache, and any of them may quote what goes
+    _clear_caches(store)
+
+
+def _clear_caches(store: Store) -> None:
+    """Any of them may hold what goes: remembered documents, what unfinished runs scored, what killed processes left."""
+    finished = {f"scores/run={run}" for run in run_ids(store)}
+    for name in ("identities/feeds", *store.matching("incoming/run=*"), *store.matching("scores/run=*")):
+        if name not in finished:
+            store.remove(name)
     for top in ("tmp", "identities/tmp"):
         for name in store.matching(f"{top}/*"):
             if Path(name).name != _LEASE:
@@ -404,20 +417,8 @@ def _described(store: Store, part: Row, whole: Digest | None) -> Row:
     return {**part, "rows": digest.rows, "bytes": path.stat().st_size, "sha256": sha256, "digest": digest.hex}
 
 
-def _rewrite_runs(store: Store, sweep: Manifest, ledger: Ledger, intent: Intent) -> None:
-    """Brings the runs of an affected sweep to its generation; score files of runs that are not finished go."""
-    finished = set(run_ids(store))
-    for folder in store.matching(f"incoming/run=*/sweep={sweep['sweep']}"):
-        store.remove(str(Path(folder).parent))
-    for folder in store.matching(f"scores/run=*/sweep={sweep['sweep']}"):
-        if Path(folder).parent.name.removeprefix("run=") not in finished:
-            store.remove(str(Path(folder).parent))
-    for run in run_manifests(store, sweep["sweep"]):
-        if run["generation"] < sweep["generation"]:
-            replace_run_manifest(store, _rewrite_run(store, sweep, run, ledger, intent))
-
-
 def _rewrite_run(store: Store, sweep: Manifest, run: Manifest, ledger: Ledger, intent: Intent) -> Manifest:
+    """Rewrites the scores of a run and brings its manifest to the generation of its sweep."""
     digests = {part["path"]: part["digest"] for part in sweep["parts"]["posts"]}
     whole = Digest()
     parts = []
@@ -550,7 +551,7 @@ def _rewrite(
 
 def _receipt(store: Store, intent: Intent, meta: Manifest) -> Manifest:
     """What was done, to be kept and shown: numbers and digests, of nobody."""
-    sweeps, runs = [], []
+    sweeps = []
     for sweep, before in meta["sealed"].items():
         manifest = sweep_manifest(store, sweep)
         if manifest is None or manifest["generation"] == before["generation"]:
@@ -567,10 +568,12 @@ def _receipt(store: Store, intent: Intent, meta: Manifest) -> Manifest:
                 "rows": told["rows"],
             }
         )
-        for run in run_manifests(store, sweep):
-            if run.get("erasures") and run["erasures"][-1]["id"] == intent.id:
-                told = run["erasures"][-1]
-                runs.append({"run": run["run"], **told, "digest": run["digest"]})
+    runs = [
+        {"run": run["run"], "sweep": run["sweep"], "digest": run["digest"], **told}
+        for run in run_manifests(store)
+        for told in run.get("erasures", [])
+        if told["id"] == intent.id
+    ]
     return {
         "format": FORMAT,
         "id": intent.id,

@@ -122,6 +122,9 @@ def _authors(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
         for author, *called in _rows(table, "author", *_NAMES):
             if author is not None and author not in found and (author in ids or wanted in account_names(*called)):
                 found.add(author)
+    # A whole handle, an address or an id is one person's, however many platforms show it; a bare word may be many's.
+    if "@" in wanted or "/" in wanted or ":" in wanted:
+        return tuple(sorted(found))
     return _one(found, "--author", "account", "its whole handle, its profile's address or its pseudonym")
 
 

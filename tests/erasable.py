@@ -150,19 +150,19 @@ def make(folder: Path, blocks: int = 2, plain: int = 30) -> Path:
         ShardSink(settings, FEED).remember(Memory(b"<rss>Fern of the Hollow</rss>", "tag"))
         _open_sweep(store, config, NAMES)
         seal(store, settings.lease, _seal_settings(config, NAMES))
-        fence_all(store)
+        let_go(store)
         classify_sweep(config, Progress(), f"{sweep}-nightly")
     classify_sweep(load_sweep(sweep_file(folder, SEALED[0], second)), Progress(), "another.model.0")
     config = load_sweep(sweep_file(folder, OPEN, model))
     _open_sweep(store, config, NAMES)
     crawl(store, OPEN, {PUBLIC: pages_of(200_000, blocks, plain), OWN: [ferns(200_000), ferns(200_007)]}, end=False)
-    fence_all(store)
+    let_go(store)
     (store.path(incoming(OPEN)) / "_rejects").mkdir(exist_ok=True)
     (archive / "incoming/run=unfinished" / f"sweep={SEALED[0]}").mkdir(parents=True)
     return archive
 
 
-def fence_all(store: Store) -> None:
+def let_go(store: Store) -> None:
     """Lets go of the leases that this process holds."""
     for path in store.path("leases").glob("sweep-*.json"):
         path.unlink()
