@@ -1,18 +1,24 @@
 import gc
+import os
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import pytest
+from distributed import LocalCluster
 
 from cluster.errors import ClusterError
 from cluster.kept import kept
 from cluster.open import ClusterSpec, open_cluster
 from cluster.tasks import report, run_tasks
+from cluster.workers import GPU
+from pipelines.config import ClusterPart
 from tests.dask_by_hand import cluster_by_hand
 
 
@@ -46,6 +52,11 @@ def test_a_local_cluster_takes_nobody_without_its_certificate_and_serves_no_page
 def test_an_address_that_cannot_be_used_is_told(address: str, said: str) -> None:
     with pytest.raises(ClusterError, match=said), open_cluster(ClusterSpec("address", address=address)):
         pass
+
+
+def test_the_kinds_of_a_sweep_file_are_those_that_can_be_opened() -> None:
+    kinds = set(get_args(ClusterPart.model_fields["kind"].annotation))
+    assert kinds == set(get_args(get_type_hints(ClusterSpec)["kind"])) == {"local", "cuda", "address"}
 
 
 class BrokenError(Exception):
@@ -87,6 +98,54 @@ def test_a_scheduler_that_is_gone_is_told(tmp_path: Path) -> None:
         by_hand.workers(1)
         with open_cluster(by_hand.spec) as client, pytest.raises(ClusterError, match="the same command goes on"):
             list(run_tasks(client, never, [1], on_event=lambda event: by_hand.end(by_hand.scheduler)))
+
+
+def test_a_cuda_cluster_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    with pytest.raises(ClusterError, match="install postsweep with its extra cuda"), open_cluster(ClusterSpec("cuda")):
+        pass
+
+
+class Devices(LocalCluster):
+    """Stands in for dask-cuda where there is no GPU: a worker for each of two devices, told which by an environment
+    of its own in place of the one that was asked for, and a module more loaded at its start.
+    """
+
+    def __init__(self, *, device_memory_limit: None, **options: Any) -> None:
+        super().__init__(n_workers=0, **options)
+        self.new_spec["options"]["preload"] = [*self.new_spec["options"].get("preload", []), "json"]
+        self.scale(2)
+        self.sync(self._correct_state)
+
+    def new_worker_spec(self) -> dict[int, Any]:
+        ((device, spec),) = super().new_worker_spec().items()
+        return {device: {**spec, "options": {**spec["options"], "env": {"CUDA_VISIBLE_DEVICES": str(device)}}}}
+
+
+def surroundings(number: int) -> tuple[str, str, bool]:
+    return os.environ["CUDA_VISIBLE_DEVICES"], os.environ["PYTHONSAFEPATH"], "cluster.interrupts" in sys.modules
+
+
+def test_a_cuda_cluster_has_a_worker_for_each_device_which_declares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=Devices))
+    with open_cluster(ClusterSpec("cuda")) as client:
+        assert client.scheduler.address.startswith("tls://127.0.0.1:")
+        page = HTTPConnection(urlsplit(client.dashboard_link).netloc, timeout=30)
+        page.request("GET", "/status")
+        assert page.getresponse().status == 404
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert [(worker["resources"], worker["nthreads"]) for worker in workers] == [({"GPU": 1}, 1)] * 2
+        assert {result[1:] for _, result in run_tasks(client, surroundings, range(4))} == {("1", True)}
+        assert {result[0] for _, result in run_tasks(client, surroundings, range(4), resources=GPU)} <= {"0", "1"}
+
+
+def test_a_machine_without_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: Any) -> None:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=refuse))
+    with pytest.raises(ClusterError, match=r"no GPU can be used here \(no driver\)"), open_cluster(ClusterSpec("cuda")):
+        pass
 
 
 class Thing:
