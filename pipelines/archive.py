@@ -19,8 +19,11 @@ import orjson
 from pipelines.errors import ArchiveError, KeyMismatchError
 from pipelines.store import Store
 
-FORMAT = 1
-"""The layout that this code writes. It reads this one and earlier ones."""
+FORMAT = 2
+"""The layout that this code writes. It reads this one and earlier ones, whose manifests it gives in the words of today.
+
+1: a run had one model. 2: a run has one or several, and says its tolerance and who scored.
+"""
 
 TABLES = ("posts", "rejects", "identities", "accounts")
 """The tables of a sealed sweep, each at `<table>/sweep=<id>/platform=<p>/part-<n>.parquet`."""
@@ -165,6 +168,24 @@ def _read_manifest(store: Store, name: str) -> Manifest:
     manifest = _parsed(store, name)
     if manifest.pop("sha256", None) != _checksum(manifest):
         raise ArchiveError(f"{store.path(name)}: not as it was written (its SHA-256 differs); restore it from a backup")
+    return _of_today(manifest)
+
+
+def _of_today(manifest: Manifest) -> Manifest:
+    """A manifest of an earlier format in the words of this one; what was not written down then is null."""
+    if manifest["format"] > 1:
+        return manifest
+    manifest["software"] = {"processor": None, **manifest.get("software", {})}
+    if "model" in manifest:
+        model = manifest.pop("model")
+        model["labels"] = [{**label, "of": label["name"]} for label in model["labels"]]
+        manifest |= {
+            "models": [{**model, "model": model["name"]}],
+            "labels": [{**label, "model": model["name"]} for label in model["labels"]],
+            "tolerance": 0.0,
+            "near_threshold": None,
+            "environments": None,
+        }
     return manifest
 
 
@@ -184,6 +205,19 @@ def moment(time: datetime) -> str:
 
 
 @cache
+def processor() -> str | None:
+    """The processor's name and the wide instructions that it has (Linux, proc_cpuinfo(5)): kernels are chosen by
+    them, and with the kernels the last bits of a score. None where nothing says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor() or None
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    wide = sorted(flag for flag in told.get("flags", "").split() if flag.startswith(("avx", "amx", "fma")))
+    return " ".join([told.get("model name") or platform.machine(), *wide])
+
+
+@cache
 def software() -> Manifest:
     """Code version, commit (of a checkout; else None) and package versions: what a figure can depend on."""
     here = Path(__file__).resolve().parent
@@ -200,5 +234,6 @@ def software() -> Manifest:
         "commit": commit,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "processor": processor(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }

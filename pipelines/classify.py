@@ -256,15 +256,20 @@ def _manifest(store: Store, sweep: Manifest, run: str, model: Model, config: Swe
                 "digest": digest.hex,
             }
         )
-    described = model.manifest()
+    described = {**model.manifest(), "model": model.ref.name}
+    described["labels"] = [{**label, "of": label["name"]} for label in described["labels"]]
     return {
         "format": FORMAT,
         "run": run,
         "sweep": sweep["sweep"],
         "generation": sweep["generation"],
         "finished_at": moment(datetime.now(UTC)),
-        "model": described,
-        **{key: described[key] for key in ("engine", "device", "dtype", "exactness")},
+        "models": [described],
+        "labels": [{**label, "model": described["name"]} for label in described["labels"]],
+        "exactness": described["exactness"],
+        "tolerance": 0.0,
+        "near_threshold": None,
+        "environments": None,
         "token_budget": config.classify.token_budget,
         "counts": counts,
         "parts": parts,

@@ -55,10 +55,11 @@ def archive(
         fields = [("uid", pa.string()), ("lang", pa.string()), ("windows", pa.int32()), (name, pa.float32())]
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema([*fields, ("flags", pa.list_(pa.string()))])), path)
         parts.append({"path": path.relative_to(root).as_posix(), "platform": part["platform"]})
-    model = {"name": "default", "digest": "d", "files": {"heads.json": "f"}, "languages": ["en"]}
-    model |= {"labels": [{"name": name, "definition": "what it means", "threshold": 0.5}]}  # type: ignore[dict-item]
-    run = {"run": "r1", "finished_at": "2026-01-03T00:00:00Z", "model": model, "engine": "e", "device": "cpu"}
-    run |= {"dtype": "float32", "exactness": "exact", "digest": "x", "parts": parts}
+    label = {"name": name, "definition": "what it means", "threshold": 0.5, "of": name}
+    model = {"name": "default", "model": "default", "digest": "d", "files": {"heads.json": "f"}, "languages": ["en"]}
+    model |= {"labels": [label], "engine": "e", "device": "cpu", "dtype": "float32", "exactness": "exact"}
+    run = {"run": "r1", "finished_at": "2026-01-03T00:00:00Z", "models": [model], "labels": [label]}
+    run |= {"exactness": "exact", "digest": "x", "parts": parts}
     run |= {"counts": {"posts": count, "scored": scored, "empty": 0, "unsupported": count - scored}}
     return sweep, run
 

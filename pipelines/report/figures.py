@@ -131,7 +131,7 @@ def compute(archive: Path, sweep: dict[str, Any], run: dict[str, Any] | None, li
 
 def _figures(ask: Ask, sweep: dict[str, Any], run: dict[str, Any] | None, links: bool, examples: int) -> Figures:
     ((undated,),) = ask("select count(*) from posts where created_at is null")
-    labels = [] if run is None else run["model"]["labels"]
+    labels = [] if run is None else run["labels"]
     return Figures(
         posts=sweep["counts"]["posts"],
         undated=undated,
@@ -259,7 +259,7 @@ def _connected(archive: Path, sweep: dict[str, Any], run: dict[str, Any] | None,
 
 def _judged(ask: Ask, archive: Path, run: dict[str, Any]) -> None:
     """Posts and scores side by side without the texts; label n's score is the column `s<n>`, whatever its name."""
-    names = [label["name"] for label in run["model"]["labels"]]
+    names = [label["name"] for label in run["labels"]]
     columns = {"uid": "varchar", "lang": "varchar", "flags": "varchar[]", **dict.fromkeys(names, "float")}
     _view(ask, archive, "scores", run["parts"], columns)
     scores = "".join(f", scores.{_name(name)}::double as s{place}" for place, name in enumerate(names))

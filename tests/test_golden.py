@@ -1,0 +1,57 @@
+"""Archives of every format that was ever written, read by the code of today."""
+
+import tarfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipelines.archive import read_archive, run_manifests, sweep_manifest
+from pipelines.progress import Progress
+from pipelines.report.build import build_report
+from pipelines.verify import verify_archive
+from tests.golden_archive import GOLDEN
+from tests.sweeps import SWEEP
+
+FILES = sorted(GOLDEN.glob("format-*.tar.xz"))
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    with tarfile.open(request.param) as packed:
+        packed.extractall(tmp_path, filter="tar")  # keeps the modes of folders
+    return tmp_path / "archive"
+
+
+def test_it_verifies(golden: Path) -> None:
+    assert verify_archive(golden, None, Progress()) == []
+
+
+def test_its_tables_are_read_by_a_plain_glob(golden: Path) -> None:
+    posts = pl.read_parquet(golden / "posts/**/*.parquet", hive_partitioning=True)
+    scores = pl.read_parquet(golden / "scores/**/*.parquet", hive_partitioning=True)
+    assert dict(posts.group_by("platform").len().iter_rows()) == {"mastodon": 60, "bluesky": 20}
+    assert posts["uid"].to_list() == scores["uid"].to_list()
+    assert scores["scam"].count() == 40
+
+
+def test_its_manifests_say_what_those_of_today_say(golden: Path) -> None:
+    store = read_archive(golden)
+    sweep = sweep_manifest(store, SWEEP)
+    assert sweep is not None
+    assert [source["state"] for source in sweep["sources"]] == ["complete", "complete", "gap"]
+    assert sweep["counts"]["posts"] == 80
+    (run,) = run_manifests(store)
+    assert run["counts"]["flags"]["scam"] == 15
+    assert [model["name"] for model in run["models"]] == ["small"]
+    assert [(label["name"], label["model"]) for label in run["labels"]][3] == ("scam", "small")
+
+
+def test_its_report_is_built(golden: Path, tmp_path: Path) -> None:
+    store = read_archive(golden)
+    sweep = sweep_manifest(store, SWEEP)
+    assert sweep is not None
+    (run,) = run_manifests(store)
+    page = build_report(golden, sweep, run, tmp_path / "report.html").read_text()
+    assert "scam" in page
+    assert "the server asks for a login" in page
