@@ -103,7 +103,7 @@ def make(root: Path, rows: int) -> None:
     labels = [{"name": label, "definition": label, "threshold": 0.9} for label in LABELS]
     run = {
         "format": FORMAT, "run": "first", "sweep": "large", "generation": 0, "finished_at": "2026-01-02T02:00:00Z",
-        "model": {"labels": labels}, "exactness": "exact", "digest": "0" * 64, "parts": parts["scores"],
+        "labels": labels, "exactness": "exact", "digest": "0" * 64, "parts": parts["scores"],
         "counts": {"posts": rows, "scored": rows, "empty": 0, "unsupported": 0, "flags": {}},
     }  # fmt: skip
     write_manifest(store, run_manifest_name("first"), run)

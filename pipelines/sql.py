@@ -390,7 +390,7 @@ def _run_row(manifest: Manifest) -> dict[str, Any]:
         **{key: counts[key] for key in ("posts", "scored", "empty", "unsupported")},
         "finished_at": _moment(manifest["finished_at"]),
         "flags": list(counts["flags"].items()),
-        "thresholds": [(label["name"], label["threshold"]) for label in manifest["model"]["labels"]],
+        "thresholds": [(label["name"], label["threshold"]) for label in manifest["labels"]],
         "manifest": _without_parts(manifest),
     }
 

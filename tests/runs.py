@@ -58,20 +58,24 @@ def run_of(
         told = {"path": name, "posts_path": part["path"], "posts_digest": part["digest"], "platform": part["platform"]}
         told |= {"rows": digest.rows, "bytes": path.stat().st_size, "sha256": file_sha256(path), "digest": digest.hex}
         parts.append(told)
-    labels = [{"name": label, "definition": f"what {label} means", "threshold": threshold} for label in rules]
-    model = {"name": "default", "digest": "6e0f" * 16, "files": {"heads.json": "12ab" * 16}, "labels": labels}
-    model |= {"languages": ["en", "zh"], "window": 256, "overlap": 32}
+    labels = [
+        {"name": label, "definition": f"what {label} means", "threshold": threshold, "of": label} for label in rules
+    ]
+    model = {"name": "default", "model": "default", "digest": "6e0f" * 16, "files": {"heads.json": "12ab" * 16}}
+    model |= {"labels": labels, "languages": ["en", "zh"], "window": 256, "overlap": 32, "engine": "onnxruntime"}
+    model |= {"device": "cpu", "dtype": "float32", "exactness": "exact"}
     manifest = {
         "format": FORMAT,
         "run": run,
         "sweep": sweep["sweep"],
         "generation": sweep["generation"],
         "finished_at": "2026-01-03T00:00:00Z",
-        "model": model,
-        "engine": "onnxruntime",
-        "device": "cpu",
-        "dtype": "float32",
+        "models": [model],
+        "labels": [{**label, "model": "default"} for label in labels],
         "exactness": "exact",
+        "tolerance": 0.0,
+        "near_threshold": None,
+        "environments": None,
         "token_budget": 4096,
         "counts": counts,
         "parts": parts,
