@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.errors import ConfigError, Exit, Interrupted, PostsweepError
+from pipelines.terminal import plain as _plain
 
 if TYPE_CHECKING:
     from pipelines.config import SweepConfig
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file; `postsweep init` writes one.")]
+Archive = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive's folder.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The report's file. Default: <sweep id>.html here.")]
 Run = Annotated[str | None, typer.Option(help="A run's id. Default: the newest run.")]
 Links = Annotated[bool, typer.Option("--links", help="Link examples to their posts, which names their authors.")]
@@ -147,6 +149,30 @@ def verify(
 
 
 @app.command()
+def sql(
+    archive: Archive,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="SQL; `-` reads it from standard input.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .parquet, .csv or .jsonl file to write.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows at most. Default: 100; with --out, all.", show_default=False)
+    ] = None,
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Open identities and accounts, which lead back to people.")
+    ] = False,
+) -> int:
+    """Ask an archive in SQL.
+
+    Tables: posts, scores, rejects, runs, sweeps. Nothing else can be read, and nothing written but --out.
+    """
+    from pipelines.progress import open_progress
+    from pipelines.sql import answer_query
+
+    asked = sys.stdin.read() if query == "-" else query
+    typer.echo(answer_query(archive, asked, open_progress(), out, limit, restricted))
+    return Exit.DONE
+
+
+@app.command()
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, CSV or Parquet with a column of texts.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the scored rows go: .parquet, .csv or .jsonl.")],
@@ -248,8 +274,3 @@ def _load(path: Path) -> "SweepConfig":
     from pipelines.config import load_sweep
 
     return load_sweep(path)
-
-
-def _plain(text: str) -> str:
-    """A text that cannot steer a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
