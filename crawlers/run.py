@@ -90,10 +90,13 @@ class HostSpider(scrapy.Spider):
             Reading(source, shared.window, fetcher, shared.settings, position, sink)
         )
         reach = _Reach(source)
-        reason = await _pump(pages, sink, reach, lambda: shared.failure is not None)
+        ended = await _pump(pages, sink, reach, lambda: shared.failure is not None)
         if shared.failure is not None:
             return
-        gaps = [] if reason is None else [Gap(shared.window.since, reach.before(shared.window), reason)]
+        gaps = []
+        if ended is not None:
+            since, until = ended.span or (shared.window.since, reach.before(shared.window))
+            gaps = [Gap(since, until, str(ended))]
         sink.finish(gaps, fetcher.traffic)
 
 
@@ -119,7 +122,7 @@ class _Reach:
 
 async def _pump(
     pages: AsyncIterator[Page], sink: Sink, reach: _Reach, stopped: Callable[[], bool]
-) -> str | None:
+) -> SourceGapError | None:
     """Hands pages to the sink; returns why the source could not be read to its end, or None. Sinks' errors pass."""
     while not stopped():
         try:
@@ -127,12 +130,12 @@ async def _pump(
         except StopAsyncIteration:
             return None
         except SourceGapError as gap:
-            return str(gap)
+            return gap
         except SinkFailedError as error:
             raise error.__cause__ or error from None
         except Exception as error:
             # A bug in a spider costs its source, never the others; only its class is told, as messages may hold ids.
-            return f"not foreseen by the spider: {type(error).__name__}"
+            return SourceGapError(f"not foreseen by the spider: {type(error).__name__}")
         sink.page(page)
         reach.page(page)
     return None
