@@ -20,12 +20,17 @@ from crawlers.fetching import Fetcher, Host, SourceGapError
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Gap, OpenSink, Page, Sink
 from crawlers.source import Source, Window
-from crawlers.spiders import bluesky, feed, mastodon
+from crawlers.spiders import bluesky, feed, hackernews, mastodon
 from crawlers.spiders.pages import Reading, SinkFailedError, Spider
 
 __all__ = ["CrawlSettings", "crawl"]
 
-SPIDERS: dict[str, Spider] = {"mastodon": mastodon.read, "bluesky": bluesky.read, "feed": feed.read}
+SPIDERS: dict[str, Spider] = {
+    "mastodon": mastodon.read,
+    "bluesky": bluesky.read,
+    "feed": feed.read,
+    "hackernews": hackernews.read,
+}
 
 
 @dataclass
@@ -114,8 +119,8 @@ class _Reach:
 
     def before(self, window: Window) -> datetime:
         """What is surely missing lies before this: a timeline is read from the newest, so before the newest post of
-        its last page. The records of a repository and the entries of a feed have no such order."""
-        if self._source.kind in ("records", "feed") or self._reached is None:
+        its last page. The records of a repository and the entries of a feed have no such order, Hacker News another."""
+        if self._source.kind in ("records", "feed") or self._source.platform == "hackernews" or self._reached is None:
             return window.until
         return self._reached if window.since < self._reached <= window.until else window.until
 
