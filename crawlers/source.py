@@ -41,7 +41,7 @@ class Window:
 class Source:
     """One thing to read. `url` is the server's base address without a final slash (for a feed: the feed's own address).
 
-    `value` is the tag (without #), account, actor or query; None for public and local timelines and for feeds.
+    `value` is the tag (without #), account, actor or query; None for kinds of source that take none.
     `allow_private` lets this source's host resolve to a loopback, link-local or private address.
     """
 
