@@ -47,6 +47,8 @@ class HackerNews:
     """Counted by the search, yet never shown."""
     estimates_over: int | None = None
     """From so many hits on the number of hits is said to be an estimate, and is one."""
+    newer: bool = False
+    """Whether that is said as newer answers say it."""
     faults: dict[int, int] = field(default_factory=dict)
     """The status that the request with this number fails with, once."""
     arrivals: dict[int, list[Item]] = field(default_factory=dict)
@@ -118,7 +120,7 @@ class HackerNews:
             "page": page,
             "nbPages": -(-min(len(found), CEILING) // size),
             "hitsPerPage": size,
-            "exhaustiveNbHits": exact,
+            **({"exhaustive": {"nbHits": exact, "typo": True}} if self.newer else {"exhaustiveNbHits": exact}),
             "query": query.get("query", ""),
         }
 

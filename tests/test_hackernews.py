@@ -277,7 +277,11 @@ def test_stories_comments_a_user_and_a_query_are_each_read_whole(tmp_path: Path)
     assert [outcome.reason(each) for each in sources] == [""] * 4
 
 
-@pytest.mark.parametrize("manner", [{"per_page": 100}, {"estimates_over": 300}], ids=["small pages", "estimates"])
+@pytest.mark.parametrize(
+    "manner",
+    [{"per_page": 100}, {"estimates_over": 300}, {"estimates_over": 300, "newer": True}],
+    ids=["small pages", "estimates", "estimates, said otherwise"],
+)
 def test_pages_smaller_than_asked_for_and_numbers_that_are_estimates_cut_nothing(
     tmp_path: Path, manner: dict[str, int]
 ) -> None:
@@ -334,6 +338,28 @@ def test_a_second_of_which_not_all_is_shown_is_a_gap_of_that_second_and_cuts_not
         assert missing
         assert set(missing) <= set(at_gap)
         assert len(found) == len(set(found)) == len(everything(served)) - len(missing)
+
+
+def test_more_than_a_few_such_seconds_end_the_source(tmp_path: Path) -> None:
+    state = busy_day()
+    seconds = [WINDOW.since + timedelta(minutes=30 * place) for place in range(1, 30)]
+    first = max(state.items) + 1
+    state.add(posts_at(seconds, first))
+    state.hidden = frozenset(range(first, first + len(seconds)))
+    outcome, (read,) = crawled_from(state, tmp_path)
+    (gap,) = outcome.sinks[read].gaps or []
+    assert "21 second(s)" in gap.reason
+    assert (gap.since, gap.until) == (seconds[0], WINDOW.until)
+
+
+def test_a_search_that_goes_on_changing_is_a_gap(tmp_path: Path) -> None:
+    state = HackerNews()
+    state.add(posts_at([NOON] * 5))
+    state.arrivals = {number: posts_at([NOON], START + 5 + number) for number in range(300)}
+    outcome, (read,) = crawled_from(state, tmp_path)
+    (gap,) = outcome.sinks[read].gaps or []
+    assert "goes on changing" in gap.reason
+    assert gap.since <= NOON < gap.until
 
 
 def test_a_source_goes_on_from_any_page_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
