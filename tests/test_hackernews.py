@@ -400,7 +400,8 @@ def small_day() -> HackerNews:
         for before, after in ((3, 1), (17, 2), (29, 4)):
             early, late = state.items[edge - before], state.items[edge + after]
             early["time"], late["time"] = late["time"], early["time"]
-    state.items[START]["deleted"] = True
+    state.items[inside[0]["id"] - 25] = {"id": inside[0]["id"] - 25}
+    state.items[inside[-1]["id"] + 20]["deleted"] = True
     return state
 
 
@@ -423,6 +424,23 @@ def test_items_by_id_are_the_posts_that_the_search_finds(tmp_path: Path) -> None
             (other := by_search[post.id]).title, other.text, other.links, other.reply_to
         )  # fmt: skip
     assert newest == max(state.items)
+
+
+def test_a_gap_of_items_begins_no_later_than_the_oldest_item_of_the_last_page(tmp_path: Path) -> None:
+    state = small_day()
+    with hackernews(state) as server:
+        whole = source(server.url, "items")
+        crawled({whole: Counted()}, tmp_path / "stderr")
+    last, missed = len(server.asked) - 1, 0
+    for number in (last - 60, last):
+        state.requests, state.faults = 0, dict.fromkeys((number, number + 1), 500)
+        outcome, (read,) = crawled_from(state, tmp_path, ("items", None))
+        (gap,) = outcome.sinks[read].gaps or []
+        assert WINDOW.since <= gap.since < gap.until == WINDOW.until
+        missing = set(everything(state)) - set(ids(outcome, read))
+        assert missing <= set(ids_in(state, gap.since, gap.until))
+        missed += len(missing)
+    assert missed > 0
 
 
 def test_items_written_while_items_are_read_are_read_too(tmp_path: Path) -> None:
@@ -550,6 +568,7 @@ def test_a_sweep_of_the_search_and_of_items_has_one_row_per_post_which_names_bot
     assert not [row for row in rows if row["kind"] == "post" and row["title"] is None]
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_several_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     state = busy_day()
     digests = []

@@ -5,7 +5,7 @@ all items of the window by id (github.com/HackerNews/API). Both are read from th
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crawlers.fetching import Answer, SourceGapError
@@ -213,8 +213,9 @@ async def _items(reading: Reading) -> AsyncIterator[Page]:
         while True:
             stop = min(start + ITEMS, end)
             found, fetched_at = await items.run(range(start, stop))
-            newest = max((moment for item in found if (moment := time_of(item)) is not None), default=reached)
-            if stop == end and newest < reading.window.until <= fetched_at:
+            moments = _moments(found)
+            known = [moment for moment in moments if moment is not None]
+            if stop == end and max(known, default=reached) < reading.window.until <= fetched_at:
                 end = max(end, await items.end(end))
             parsed = parse_records(
                 found,
@@ -223,23 +224,29 @@ async def _items(reading: Reading) -> AsyncIterator[Page]:
                 created,
             )
             # What is no post is counted where it belongs to the window, as posts are.
-            strange = [each for each in parsed.rejects if _is_outside(found[each.position or 0], reading.window)]
-            rejects = [each for each in parsed.rejects if each not in strange]
+            rejects = [each for each in parsed.rejects if _is_inside(moments[each.position or 0], reading.window)]
             following = f"{stop} {end}" if stop < end else None
-            outside = parsed.outside + len(strange)
+            outside = parsed.outside + len(parsed.rejects) - len(rejects)
             yield Page(number, cursor, following, parsed.kept, rejects, fetched_at, outside)
             if following is None:
                 return
-            number, cursor, start, reached = number + 1, following, stop, max(reached, newest)
+            number, cursor, start, reached = number + 1, following, stop, min(known, default=reached)
     except SourceGapError as gap:
-        since = min(reached, reading.window.until)
-        whole = since >= reading.window.until
-        raise SourceGapError(str(gap), (reading.window.since if whole else since, reading.window.until)) from None
+        window = reading.window
+        since = max(window.since, min(reached, window.until - timedelta(seconds=1)))
+        raise SourceGapError(str(gap), (since, window.until)) from None
 
 
-def _is_outside(item: object, window: Window) -> bool:
-    moment = time_of(item)
-    return moment is not None and not window.holds(moment)
+def _moments(items: list[Any]) -> list[datetime | None]:
+    """When each item of a run was written; what does not say so is taken for as old as the one before it."""
+    moments: list[datetime | None] = []
+    for item in items:
+        moments.append(time_of(item) or (moments[-1] if moments else None))
+    return moments
+
+
+def _is_inside(moment: datetime | None, window: Window) -> bool:
+    return moment is None or window.holds(moment)
 
 
 class _Items:
