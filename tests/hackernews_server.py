@@ -46,15 +46,14 @@ class HackerNews:
     hidden: frozenset[int] = frozenset()
     """Counted by the search, yet never shown."""
     estimates_over: int | None = None
-    """From so many hits on the number of hits is said to be an estimate, and is one."""
-    newer: bool = False
-    """Whether that is said as newer answers say it."""
+    """From so many hits on their number is told by half; the real search, too, calls all its numbers estimates."""
     faults: dict[int, int] = field(default_factory=dict)
     """The status that the request with this number fails with, once."""
     arrivals: dict[int, list[Item]] = field(default_factory=dict)
     """What comes into the state just before the request with this number is answered."""
     latecomers: list[Item] = field(default_factory=list)
-    """What comes into the state just before the first question that only counts."""
+    """What comes into the state just before a question is answered that was asked before."""
+    asked: set[str] = field(default_factory=set)
     breaks: dict[int, Callable[[], None]] = field(default_factory=dict)
     """What is done in place of an answer to the request with this number."""
     blanks: dict[int, int] = field(default_factory=dict)
@@ -76,12 +75,12 @@ class HackerNews:
             if (status := self.faults.pop(number, None)) is not None:
                 return status, {"Retry-After": "0"} if status == 429 else {}, b"try later"
             asked = urlsplit(re.sub(r"^/again\d+", "", path))
+            if path in self.asked:
+                self.add(self.latecomers)
+                self.latecomers = []
+            self.asked.add(path)
             if asked.path == "/api/v1/search_by_date":
-                query = {key: values[0] for key, values in parse_qs(asked.query).items()}
-                if query["hitsPerPage"] == "1":
-                    self.add(self.latecomers)
-                    self.latecomers = []
-                return _json(self._search(query))
+                return _json(self._search({key: values[0] for key, values in parse_qs(asked.query).items()}))
             if asked.path == "/v0/maxitem.json":
                 return _json(max(self.items))
             if found := re.fullmatch(r"/v0/item/(\d+)\.json", asked.path):
@@ -120,7 +119,8 @@ class HackerNews:
             "page": page,
             "nbPages": -(-min(len(found), CEILING) // size),
             "hitsPerPage": size,
-            **({"exhaustive": {"nbHits": exact, "typo": True}} if self.newer else {"exhaustiveNbHits": exact}),
+            "exhaustive": {"nbHits": False, "typo": False},
+            "exhaustiveNbHits": False,
             "query": query.get("query", ""),
         }
 
@@ -150,6 +150,8 @@ def as_hit(item: Item) -> Item:
         "story_text": None if reply else item.get("text", ""),
         "comment_text": item.get("text") if reply else None,
         "num_comments": item.get("descendants"),
+        "story_id": item["id"] if item["type"] == "story" else START,
+        "updated_at": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "parent_id": item.get("parent", item.get("poll")),
         "_tags": [item["type"], f"author_{item['by']}", f"story_{item['id']}"],
         "_highlightResult": {"author": {"value": item["by"], "matchLevel": "none", "matchedWords": []}},

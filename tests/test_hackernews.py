@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
@@ -279,8 +280,8 @@ def test_stories_comments_a_user_and_a_query_are_each_read_whole(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "manner",
-    [{"per_page": 100}, {"estimates_over": 300}, {"estimates_over": 300, "newer": True}],
-    ids=["small pages", "estimates", "estimates, said otherwise"],
+    [{"per_page": 100}, {"estimates_over": 300}],
+    ids=["small pages", "estimates"],
 )
 def test_pages_smaller_than_asked_for_and_numbers_that_are_estimates_cut_nothing(
     tmp_path: Path, manner: dict[str, int]
@@ -310,6 +311,32 @@ def test_what_arrives_while_it_is_read_is_read_too_even_where_it_was_read_alread
     assert sorted(set(ids(outcome, read))) == everything(state)
     assert len(everything(state)) == 3_600 + len(late)
     assert len(ids(outcome, read)) > len(everything(state))  # a slice that changed is handed over again, and is one row
+
+
+def test_a_post_that_comes_while_another_of_its_slice_goes_is_read_too(tmp_path: Path) -> None:
+    state = HackerNews()
+    state.add(posts_at([NOON] * 5))
+    state.latecomers = [{**state.items[START], "dead": True}, *posts_at([NOON], START + 5)]
+    outcome, (read,) = crawled_from(state, tmp_path)
+    assert (outcome.reason(read), state.latecomers) == ("", [])
+    assert set(ids(outcome, read)) == {*everything(state), f"{ITEM}{START}"}
+
+
+def test_records_that_are_none_are_rejects_and_do_not_hide_each_other(tmp_path: Path) -> None:
+    good, odd = as_hit(comment(START, NOON)), {**as_hit(comment(7, NOON)), "objectID": "\ud800"}
+    hits = [good, odd, {"title": "no id"}, {"title": "no id"}, "no object", None]
+
+    def answer(path: str) -> Reply:
+        low, high = map(int, re.findall(r"created_at_i[>=<]+(\d+)", unquote(path)))
+        inside = low <= NOON.timestamp() < high
+        told = {"hits": hits if inside else [], "nbHits": len(hits) if inside else 0, "hitsPerPage": 1000}
+        return 200, {}, json.dumps(told).encode()
+
+    with serving(answer) as server:
+        read = source(server.url)
+        outcome = crawled({read: Counted()}, tmp_path / "stderr")
+    assert (ids(outcome, read), outcome.reason(read)) == ([f"{ITEM}{START}"], "")
+    assert len([reject for page in outcome.sinks[read].pages for reject in page.rejects]) == 5
 
 
 def test_a_second_over_the_ceiling_is_read_type_by_type(tmp_path: Path) -> None:
@@ -510,7 +537,7 @@ def test_slices_cover_each_second_of_the_window_once_and_a_cursor_tells_them_who
             assert slices.next is not None
             assert slices.next.seconds < asked.seconds
         else:
-            slices = slices.read(asked, hits)
+            slices = slices.read(asked, hits, f"{hits:08x}")
             done.append(asked)
         assert Slices.parse(str(slices)) == slices
         assert len(str(slices)) <= 4096

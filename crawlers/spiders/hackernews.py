@@ -2,6 +2,7 @@
 all items of the window by id (github.com/HackerNews/API). Both are read from the oldest on; the site sets all times.
 """
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
 
 
 async def _search(reading: Reading) -> AsyncIterator[Page]:
-    """A slice is a page. The source ends when every slice, counted once more, still holds as many hits as were read of
-    it: what came into the search until its last slice was read is read too."""
+    """A slice is a page. The source ends when every slice, read once more, shows the same posts: what came into the
+    search until its last slice was read is read too."""
     search = _Search(reading)
     number, cursor = reading.start.page, reading.start.cursor
     slices, changes = Slices.of(reading.window) if cursor is None else Slices.parse(cursor), 0
@@ -48,13 +49,13 @@ async def _search(reading: Reading) -> AsyncIterator[Page]:
         while slices.todo or slices.kept:
             asked = slices.next
             if asked is None:
-                slices, changes = await _counted(search, slices, changes)
+                slices, changes = await _confirmed(search, slices, changes)
                 continue
             found = await search.hits(asked)
             if not found.whole and asked.seconds > 1:
                 slices = slices.narrowed(found.total)
                 continue
-            slices = slices.read(asked, len(found.hits)) if found.whole else slices.fallen_short(asked)
+            slices = slices.read(asked, len(found.hits), found.digest) if found.whole else slices.fallen_short(asked)
             parsed = parse_records(
                 found.hits,
                 lambda hit: parse_hit(hit, reading.source.authority, found.fetched_at),  # noqa: B023 - used at once
@@ -78,11 +79,12 @@ def _missing(slices: Slices, window: Window) -> tuple[datetime, datetime]:
     return since, min(until, window.until)
 
 
-async def _counted(search: "_Search", slices: Slices, changes: int) -> tuple[Slices, int]:
-    """Counts the first of the slices that were read once more; also how many in a row had changed."""
-    done, hits = slices.kept[0]
-    if await search.count(done) == hits:
-        return slices.counted(), 0
+async def _confirmed(search: "_Search", slices: Slices, changes: int) -> tuple[Slices, int]:
+    """Reads the first of the slices that were read once more; also how many in a row had changed."""
+    done, digest = slices.kept[0]
+    found = await search.hits(done)
+    if found.whole and found.digest == digest:
+        return slices.confirmed(), 0
     if changes >= _MOST_CHANGES:
         raise SourceGapError("what the search holds of the window goes on changing while it is read")
     return slices.changed(), changes + 1
@@ -92,19 +94,30 @@ async def _counted(search: "_Search", slices: Slices, changes: int) -> tuple[Sli
 class _Found:
     """What the search shows of a slice; `whole` when it is all that the search holds."""
 
-    hits: list[Any]
+    by_id: dict[str, Any]
     total: int
     whole: bool
     fetched_at: datetime
 
+    @property
+    def hits(self) -> list[Any]:
+        """Each hit once."""
+        return list(self.by_id.values())
+
+    @property
+    def digest(self) -> str:
+        """Names the posts that are shown."""
+        names = " ".join(sorted(self.by_id)).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(names, digest_size=4).hexdigest()
+
 
 @dataclass(frozen=True)
 class _Shown:
-    """One answer of the search."""
+    """One answer of the search: hits of one page, and how many there are of all and of a full page."""
 
     hits: list[Any]
     total: int
-    exact: bool
+    full: int
     fetched_at: datetime
 
 
@@ -138,39 +151,32 @@ class _Search:
         for part in parts:
             _add(joined, part.hits)
         whole = all(part.whole for part in parts) and len(joined) == sum(part.total for part in parts)
-        return _Found(list(joined.values()), found.total, whole, parts[-1].fetched_at)
-
-    async def count(self, asked: Slice) -> int:
-        """How many hits a slice holds, as far as it can be counted. Errors: SourceGapError."""
-        shown = await self._ask(asked, self._types, 0, 1)
-        if shown.total < CEILING or asked.seconds > 1:
-            return shown.total
-        return sum([(await self._ask(asked, (each,), 0, 1)).total for each in self._types])
+        return _Found(joined, found.total, whole, parts[-1].fetched_at)
 
     async def _read(self, asked: Slice, types: tuple[str, ...]) -> _Found:
-        """The hits of a slice: all pages of them, as some servers give fewer on a page than asked for."""
-        first = shown = await self._ask(asked, types, 0, CEILING)
-        steady = shown.exact and shown.total < CEILING
+        """The hits of a slice: all pages of them, as a server may give fewer on a page than asked for. That is all
+        there is if it is as many as the server says: it calls its numbers estimates even where they are right."""
+        first = shown = await self._ask(asked, types, 0)
+        steady = shown.total < CEILING
         found: dict[str, Any] = {}
         _add(found, shown.hits)
         page = 0
-        while shown.hits and len(found) < first.total and (steady or asked.seconds == 1):
+        while len(shown.hits) >= shown.full and (steady or asked.seconds == 1):
             page += 1
             before = len(found)
-            shown = await self._ask(asked, types, page, CEILING)
-            steady = steady and shown.exact and shown.total == first.total
+            shown = await self._ask(asked, types, page)
+            steady = steady and shown.total == first.total
             _add(found, shown.hits)
             if len(found) == before:
                 break
-        whole = steady and len(found) == first.total
-        return _Found(list(found.values()), first.total, whole, shown.fetched_at)
+        return _Found(found, first.total, steady and len(found) == first.total, shown.fetched_at)
 
-    async def _ask(self, asked: Slice, types: tuple[str, ...], page: int, size: int) -> _Shown:
+    async def _ask(self, asked: Slice, types: tuple[str, ...], page: int) -> _Shown:
         query = {
             **self._query,
             "tags": f"({','.join(types)}){self._author}",
             "numericFilters": f"created_at_i>={asked.start},created_at_i<{asked.end}",
-            "hitsPerPage": str(size),
+            "hitsPerPage": str(CEILING),
             "page": str(page),
         }
         answer = await self._fetcher.get("/api/v1/search_by_date", query)
@@ -182,14 +188,8 @@ class _Search:
         times = [hit.get("created_at_i") for hit in hits if isinstance(hit, dict)]
         if any(isinstance(time, int) and not asked.start <= time < asked.end for time in times):
             raise SourceGapError("the search shows hits of other times than were asked for")
-        return _Shown(hits, total, _is_exact(told), answer.fetched_at)
-
-
-def _is_exact(told: dict[str, Any]) -> bool:
-    """Whether a number of hits is no estimate, as the search says it in two dialects, or not at all."""
-    newer = told.get("exhaustive")
-    said = newer.get("nbHits") if isinstance(newer, dict) else told.get("exhaustiveNbHits")
-    return said is not False
+        full = told.get("hitsPerPage")
+        return _Shown(hits, total, full if type(full) is int and full > 0 else CEILING, answer.fetched_at)
 
 
 def _add(found: dict[str, Any], hits: list[Any]) -> None:

@@ -1,5 +1,5 @@
 """Slices of a window, for a search that shows only so many hits of what it found: which seconds are to be read next,
-and which were read and are to be counted again. Pure: a spider asks the server, and keeps the slices as its cursor.
+and which were read and are to be read again. Pure: a spider asks the server, and keeps the slices as its cursor.
 """
 
 from dataclasses import dataclass, replace
@@ -31,12 +31,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class Slices:
-    """Where the reading of a window stands. `todo` is still to be read, `kept` was read with so many hits and is to be
-    counted again, the first read first; `short` are seconds of which the server shows less than it has."""
+    """Where the reading of a window stands. `todo` is still to be read; `kept` was read, with a digest of what it held,
+    and is to be confirmed, the first read first; of the seconds in `short` the server shows less than it has."""
 
     todo: tuple[Slice, ...]
     width: int = _FIRST_WIDTH
-    kept: tuple[tuple[Slice, int], ...] = ()
+    kept: tuple[tuple[Slice, str], ...] = ()
     short: tuple[int, ...] = ()
 
     @classmethod
@@ -54,28 +54,28 @@ class Slices:
         return cls(
             todo=(*seconds, *map(_slice, todo)),
             width=int(width[0]),
-            kept=tuple((_slice(place), int(hits)) for place, _, hits in read),
+            kept=tuple((_slice(place), digest) for place, _, digest in read),
         )
 
     def __str__(self) -> str:
-        """One line: `width|todo|kept=hits|short`, a slice as `start+seconds`."""
-        kept = " ".join(f"{_told(each)}={hits}" for each, hits in self.kept)
+        """One line: `width|todo|kept=digest|short`, a slice as `start+seconds`."""
+        kept = " ".join(f"{_told(each)}={digest}" for each, digest in self.kept)
         return f"{self.width}|{' '.join(map(_told, self.todo))}|{kept}|{' '.join(map(str, self.short))}"
 
     @property
     def next(self) -> Slice | None:
-        """What to read now; None when a slice is to be counted again first, or when nothing is left to read."""
+        """What to read now; None when a slice is to be confirmed first, or when nothing is left to read."""
         if not self.todo or len(self.kept) >= _MOST_KEPT:
             return None
         start, end = self.todo[0].start, self.todo[0].end
         return Slice(start, min(end, start + self.width))
 
-    def read(self, done: Slice, hits: int) -> "Slices":
-        """After `next` was read whole."""
+    def read(self, done: Slice, hits: int, digest: str) -> "Slices":
+        """After `next` was read whole; the digest names what it held."""
         fits = done.seconds * AIM // max(hits, 1)
         cut = done.seconds < self.width  # by the end of what is to be read, so it says little of what follows
         width = self.width if cut and fits >= done.seconds else min(_GROWTH * done.seconds, fits)
-        return replace(self._without(done), width=max(1, width), kept=(*self.kept, (done, hits)))
+        return replace(self._without(done), width=max(1, width), kept=(*self.kept, (done, digest)))
 
     def narrowed(self, hits: int) -> "Slices":
         """After `next` turned out to hold more than can be read at once, or not to add up."""
@@ -86,12 +86,12 @@ class Slices:
         """After `next`, a single second, was read as far as the server shows it."""
         return replace(self._without(second), short=(*self.short, second.start))
 
-    def counted(self) -> "Slices":
-        """After the first of `kept` was found to hold as many as were read."""
+    def confirmed(self) -> "Slices":
+        """After the first of `kept` was found to hold what was read of it."""
         return replace(self, kept=self.kept[1:])
 
     def changed(self) -> "Slices":
-        """After the first of `kept` was found to hold more or less: it is read again."""
+        """After the first of `kept` was found to hold anything else: it is read anew."""
         return replace(self, kept=self.kept[1:], todo=(self.kept[0][0], *self.todo))
 
     @property
