@@ -435,6 +435,13 @@ url = "https://public.api.bsky.app"
 kind = "author"
 value = "bsky.app"
 
+# Hacker News: all, stories, comments, search (value), author (value) from its search at https://hn.algolia.com; items,
+# all of them one by one, from https://hacker-news.firebaseio.com.
+[[source]]
+platform = "hackernews"
+url = "https://hn.algolia.com"
+kind = "all"
+
 # Feeds: RSS, Atom, JSON Feed.
 [[source]]
 platform = "feed"
