@@ -6,6 +6,7 @@ weights. Pickles and code are never fetched.
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,15 +54,17 @@ def fetch(repo: str, revision: str, names: Sequence[str], folder: Path) -> None:
     """Downloads files of a repository at a commit into a folder. Errors: ModelError."""
     from huggingface_hub import snapshot_download
 
+    # Asked for first: it fails at once where there is no hub, while a download tries for a while.
+    listing = _list(repo, revision)
+    for name in names:
+        if name not in listing:
+            raise ModelError(f"{repo}@{revision}: the hub has no {name} there; look at the repository's files")
     try:
         endpoint = os.environ.get("HF_ENDPOINT")
         snapshot_download(repo, revision=revision, allow_patterns=list(names), local_dir=folder, endpoint=endpoint)
     except Exception as error:
         # The hub's client raises its own, its transport's and the system's errors.
         raise _unreachable(repo, revision, error) from None
-    for name in names:
-        if not (folder / name).is_file():
-            raise ModelError(f"{repo}@{revision}: the hub has no {name} there; look at the repository's files")
 
 
 def _list(repo: str, revision: str) -> Listing:
@@ -108,8 +111,10 @@ def _weights(spec: ModelSpec, listing: Listing) -> str:
     found = graph if onnx else tensors
     if found is not None:
         return found
-    held = ", ".join(name for name in sorted(listing) if name.endswith((".bin", ".pt", ".onnx", ".safetensors")))
-    if graph is None and tensors is None and ".bin" in held:
+    known = re.compile(r"(onnx/)?(pytorch_)?model.*\.(bin|onnx|safetensors)")
+    weights = [name for name in sorted(listing) if known.fullmatch(name)]
+    held = ", ".join(weights)
+    if weights and all(name.endswith(".bin") for name in weights):
         raise ModelError(
             f"{spec.model}: has pickled weights alone ({held}), which can run code and are refused; name a commit with "
             "model.safetensors"
