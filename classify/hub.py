@@ -9,10 +9,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from classify.cache import cache_folder, put
+from classify.cache import cache_folder, making
 from classify.checkpoint import GRAPHS, INDEX, READ, WEIGHTS, check_config, no_tokenizer
 from classify.errors import ModelError
 from classify.files import digest_of
@@ -33,12 +32,11 @@ def hub_folder(spec: ModelSpec, repo: str, revision: str) -> Path:
     """
     folder = cache_folder() / f"{repo.replace('/', '--')}@{revision}"
     if not (folder / _LISTING).is_file():
-        found = _list(repo, revision)
-
-        def make(made: Path) -> None:
-            (made / _LISTING).write_text(json.dumps(found), encoding="utf-8")
-
-        put(folder, make)
+        found = json.dumps(_list(repo, revision))
+        with making(folder.parent) as place:
+            (place / _LISTING).write_text(found, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            (place / _LISTING).replace(folder / _LISTING)
     listing: Listing = json.loads((folder / _LISTING).read_text(encoding="utf-8"))
     if "tokenizer.json" not in listing:
         raise no_tokenizer(spec.model, listing)
@@ -88,8 +86,7 @@ def _complete(folder: Path, repo: str, revision: str, listing: Listing, names: S
     missing = [name for name in names if not _is_there(folder / name, listing[name]["size"])]
     if not missing:
         return
-    with TemporaryDirectory(dir=folder.parent, prefix=".making-") as place:
-        fetched = Path(place)
+    with making(folder.parent) as fetched:
         fetch(repo, revision, missing, fetched)
         for name in missing:
             wanted = listing[name]["sha256"]

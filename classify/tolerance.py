@@ -1,13 +1,19 @@
-"""How far a score moves with what it is scored beside: measured, for models that are not exact."""
+"""How far a score moves with what it is scored beside: measured, for models that are not exact.
 
+`python -m classify.tolerance FILE --model default --engine torch` measures it over the lines of a file.
+"""
+
+import argparse
 import random
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.model import Model
-from classify.scoring import score_texts
+from classify.model import Model, ModelSpec, load, prepare
+from classify.scoring import TOKEN_BUDGET, score_texts
 
 SHUFFLES = 2
 """Times that the texts are dealt into batches of other mates."""
@@ -37,7 +43,27 @@ def measured_tolerance(model: Model, texts: Sequence[str], token_budget: int) ->
     return float(np.nanmax(spread, initial=0.0))
 
 
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="one text a line")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--engine", choices=("auto", "onnxruntime", "torch"), default="auto")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--token-budget", type=int, default=TOKEN_BUDGET)
+    chosen = parser.parse_args()
+    texts = chosen.file.read_text(encoding="utf-8").splitlines()
+    spec = ModelSpec(chosen.model, engine=chosen.engine, device=chosen.device, dtype=chosen.dtype)
+    found = measured_tolerance(load(prepare(spec)), texts, chosen.token_budget)
+    sys.stdout.write(f"{found:.2e} over {len(texts):,} texts\n")
+
+
 def _scores(model: Model, texts: Sequence[str], token_budget: int) -> NDArray[np.float64]:
     """Scores `[texts, labels]`, NaN where a text has none."""
     table = score_texts(model, texts, token_budget)
     return np.stack([table.column(label.name).to_numpy().astype(np.float64) for label in model.labels], axis=1)
+
+
+if __name__ == "__main__":
+    main()

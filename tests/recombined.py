@@ -1,8 +1,12 @@
-"""Posts for tests that need many: the sentences of the sample network's posts, put together anew."""
+"""Posts for tests that need many: the sentences of the sample network's posts, put together anew.
+
+`python -m tests.recombined 300` writes so many, one a line.
+"""
 
 import json
 import random
 import re
+import sys
 from collections import defaultdict
 from importlib import resources
 
@@ -29,3 +33,7 @@ def _sentences() -> dict[str, list[str]]:
             if post.get("lang") in ("en", "zh") and any(char.isalpha() for char in sentence):
                 found[post["lang"]][sentence.strip()] = None
     return {language: list(each) for language, each in found.items()}
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{post}\n" for post in posts(int(sys.argv[1])))
