@@ -174,7 +174,7 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
     names = [label["name"] for label in labels]
     counts: dict[str, Any] = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(names, 0)}
     parts = []
-    tolerance = 0.0
+    tolerance, measured = 0.0, 0
     environments: Counter[bytes] = Counter()
     whole = Digest()
     for part in plan.sweep["parts"]["posts"]:
@@ -188,6 +188,8 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
             counts[key] += noted["counts"][key]
         for label, count in noted["counts"]["flags"].items():
             counts["flags"][label] += count
+        tolerance = max(tolerance, noted["tolerance"])
+        measured += noted["tolerance_texts"]
         environments[orjson.dumps(noted["environment"], option=orjson.OPT_SORT_KEYS)] += 1
         parts.append(
             {
@@ -216,6 +218,7 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
         "labels": labels,
         "exactness": "exact" if exact else "tolerance",
         "tolerance": tolerance,
+        "tolerance_texts": measured,
         "near_threshold": near_threshold([store.path(part["path"]) for part in parts], labels, tolerance),
         "environments": [{**orjson.loads(key), "parts": environments[key]} for key in sorted(environments)],
         "token_budget": token_budget,

@@ -1,6 +1,6 @@
 """The Dask task of a run: the models score one posts part, and a scores part of the same rows and order is left.
 
-The part's metadata says which posts part and models it stands for, and who scored.
+The part's metadata says which posts part and models it stands for, how far its scores may move, and who scored.
 """
 
 import platform
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from classify.engines import device_name
 from classify.model import Model, ModelRef, load
 from classify.scoring import score_texts
+from classify.tolerance import measured_tolerance
 from cluster.kept import kept
 from cluster.tasks import report
 from crawlers.post import model_input
@@ -29,6 +30,8 @@ from pipelines.store import Store
 
 CHUNK_ROWS = 1024
 """Posts that are in memory at once; batches are composed within a chunk."""
+MEASURED_TEXTS = 64
+"""Texts of a part on which the tolerance of its models is measured, where they have one."""
 
 Row = dict[str, Any]
 
@@ -70,7 +73,8 @@ def is_done(store: Store, job: PartJob) -> bool:
 
 
 def noted_of(path: Path) -> Row:
-    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `environment`."""
+    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `tolerance` and on how many texts it was
+    measured, `environment`."""
     noted: Row = orjson.loads(pq.read_metadata(path).metadata[_META])
     return noted
 
@@ -78,16 +82,20 @@ def noted_of(path: Path) -> Row:
 def score_part(job: PartJob) -> None:
     """Scores one part and leaves it as a checkpoint. Errors: ModelError, ArchiveError."""
     check_roots()
-    models = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models))).models
+    loaded = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models)))  # held while they are at work
+    models = loaded.models
     store = Store(Path(job.archive), f"run-{job.run}")
     labels = [label.name for model in models for label in model.labels]
     counts = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(labels, 0)}
     posts = store.path(job.posts_path)
     repeated = _repeated(posts)
     schema = _schema(labels)
+    tolerance, measured = 0.0, 0
     with store.writing(job.scores_path) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for table in _chunks(posts):
+            for place, table in enumerate(_chunks(posts)):
+                if place == 0:
+                    tolerance, measured = _tolerance(models, _texts(table), job.token_budget)
                 scores = _score(table, models, repeated, schema, job.token_budget)
                 _count(counts, scores, labels)
                 writer.write_table(scores)
@@ -96,10 +104,19 @@ def score_part(job: PartJob) -> None:
                 "posts_digest": job.posts_digest,
                 "models": [ref.digest for ref in job.models],
                 "counts": counts,
+                "tolerance": tolerance,
+                "tolerance_texts": measured,
                 "environment": _environment(models),
             }
             writer.add_key_value_metadata({_META.decode(): orjson.dumps(noted).decode()})
         Lease(job.lease_name, job.lease_token).check(store)
+
+
+def _tolerance(models: tuple[Model, ...], texts: list[str | None], token_budget: int) -> tuple[float, int]:
+    """How far a score was seen to move with its batch, and on how many texts; nothing is measured of exact models."""
+    moving = [model for model in models if model.entry["exactness"] != "exact"]
+    some = [text for text in texts if text is not None][:MEASURED_TEXTS] if moving else []
+    return max((measured_tolerance(model, some, token_budget) for model in moving), default=0.0), len(some)
 
 
 def _environment(models: tuple[Model, ...]) -> Row:
