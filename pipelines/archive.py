@@ -86,6 +86,13 @@ def refuse_erasing(store: Store) -> None:
         )
 
 
+def refuse_changed(store: Store, sweep: Manifest) -> None:
+    """Raises ArchiveError as `refuse_erasing` does, and where a sweep was erased from since its manifest was read."""
+    refuse_erasing(store)
+    if sweep_manifest(store, sweep["sweep"]) != sweep:
+        raise ArchiveError(f"{store.root}: sweep {sweep['sweep']} changed meanwhile; run the same command again")
+
+
 def archive_key(store: Store) -> str:
     """The fingerprint of the pseudonym key that the archive was made with."""
     return str(_marked(store)["pseudonym_key"])
@@ -215,8 +222,10 @@ def _of_today(manifest: Manifest) -> Manifest:
         model["labels"] = [{**label, "of": label["name"]} for label in model["labels"]]
         manifest |= {
             "models": [{**model, "model": model["name"]}],
+            "asked": [{"labels": None, "thresholds": [], "definitions": []}],
             "labels": [{**label, "model": model["name"]} for label in model["labels"]],
             "tolerance": 0.0,
+            "tolerance_texts": 0,
             "near_threshold": None,
             "environments": None,
         }

@@ -75,7 +75,7 @@ from pipelines.ledger import (
     write_ledger,
 )
 from pipelines.progress import Progress
-from pipelines.score_counts import count_scores
+from pipelines.score_counts import count_scores, near_threshold, no_counts
 from pipelines.seal import clear_incoming, finish_sealing, is_sealing
 from pipelines.shards import Shard, every_shard
 from pipelines.store import PRIVATE_FILE, Store
@@ -422,31 +422,35 @@ def _rewrite_run(store: Store, sweep: Manifest, run: Manifest, ledger: Ledger, i
     digests = {part["path"]: part["digest"] for part in sweep["parts"]["posts"]}
     whole = Digest()
     parts = []
-    total: Row = count_scores([], run)
+    labels = [label["name"] for label in run["labels"]]
+    total = no_counts(labels)
     for part in run["parts"]:
         posts_digest = digests[part["posts_path"]]
-        left = (clear_scores(table, ledger) for table in pieces(store, part["path"]))
-        counts = count_scores(left, run)
+        counts = no_counts(labels)
+        for table in pieces(store, part["path"]):
+            left = clear_scores(table, ledger)
+            for into in (counts, total):
+                count_scores(into, left, labels)
         _rewrite(
             store,
             part["path"],
             partial(clear_scores, ledger=ledger),
-            describe=partial(_scores_of, posts_digest, counts["counts"]),
+            describe=partial(_scores_of, posts_digest, counts),
         )
-        total = _added(total, counts)
         parts.append({**_described(store, part, whole), "posts_digest": posts_digest})
+    near = near_threshold([store.path(part["path"]) for part in parts], run["labels"], run["tolerance"])
     told = {
         "id": intent.id,
         "at": intent.at,
-        "rows": run["counts"]["posts"] - total["counts"]["posts"],
+        "rows": run["counts"]["posts"] - total["posts"],
         "digest_before": run["digest"],
     }
     return {
         **run,
         "format": FORMAT,
         "generation": sweep["generation"],
-        "counts": {**run["counts"], **total["counts"]},
-        "near_threshold": None if run["near_threshold"] is None else total["near_threshold"],
+        "counts": total,
+        "near_threshold": None if run["near_threshold"] is None else near,
         "parts": parts,
         "digest": whole.hex,
         "erasures": [*run.get("erasures", []), told],
@@ -456,11 +460,6 @@ def _rewrite_run(store: Store, sweep: Manifest, run: Manifest, ledger: Ledger, i
 def _scores_of(posts_digest: str, counts: Row, noted: Row, rows: int) -> Row:
     """What a scores file says of itself: made for which version of its posts part, and its counts."""
     return {**noted, "posts_digest": posts_digest, "counts": counts}
-
-
-def _added(one: Any, other: Any) -> Any:
-    """Two sets of counts of one shape, summed."""
-    return {key: _added(one[key], other[key]) for key in one} if isinstance(one, dict) else one + other
 
 
 def _rewrite_open(store: Store, sweep: str, ledger: Ledger) -> None:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from crawlers.text import well_formed
 from pipelines.errors import ConfigError, PostsweepError
+from pipelines.store import PRIVATE_FILE
 
 ENDINGS = (".jsonl", ".csv", ".parquet")
 CHUNK_ROWS, CHUNK_BYTES = 1024, 8 * 2**20
@@ -201,16 +202,17 @@ class Parquet:
 
 
 @contextmanager
-def writing(out: Path, source: RowFile, added: list[pa.Field]) -> Iterator[Write]:
-    """Opens a file for the rows of `source` and columns more, by its ending; it stands under its name when it is whole.
+def writing(out: Path, schema: pa.Schema, added: list[pa.Field], *, private: bool = False) -> Iterator[Write]:
+    """Opens a file for rows of a schema and columns more, by its ending; it stands under its name when it is whole.
 
-    Errors: PostsweepError when it cannot be written.
+    `private`: nobody but its owner may read it. Errors: PostsweepError when it cannot be written.
     """
     target = out.resolve()
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     writer = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}[out.suffix.lower()]
     try:
-        with writer(temporary, source, added) as write:
+        temporary.touch(mode=PRIVATE_FILE if private else 0o666, exist_ok=False)
+        with writer(temporary, schema, added) as write:
             yield write
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -222,30 +224,30 @@ def writing(out: Path, source: RowFile, added: list[pa.Field]) -> Iterator[Write
 
 
 @contextmanager
-def _parquet(path: Path, source: RowFile, added: list[pa.Field]) -> Iterator[Write]:
-    schema = pa.schema([*source.schema, *added], source.schema.metadata)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+def _parquet(path: Path, schema: pa.Schema, added: list[pa.Field]) -> Iterator[Write]:
+    whole = pa.schema([*schema, *added], schema.metadata)
+    with pq.ParquetWriter(path, whole, compression="zstd") as writer:
 
         def write(chunk: Chunk, further: pa.Table) -> None:
             if isinstance(chunk.rows, pa.Table):
                 table = chunk.rows
             else:
-                table = pa.table([_array(chunk.rows, field) for field in source.schema], source.schema)
+                table = pa.table([_array(chunk.rows, field) for field in schema], schema)
             columns = [*table.columns, *(further.column(field.name) for field in added)]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            writer.write_table(pa.Table.from_arrays(columns, schema=whole))
 
         yield write
 
 
 @contextmanager
-def _csv(path: Path, source: RowFile, added: list[pa.Field]) -> Iterator[Write]:
-    names = [*source.schema.names, *(field.name for field in added)]
+def _csv(path: Path, schema: pa.Schema, added: list[pa.Field]) -> Iterator[Write]:
+    names = [*schema.names, *(field.name for field in added)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([_cell(name) for name in names])
 
         def write(chunk: Chunk, further: pa.Table) -> None:
-            for row, more in zip(chunk.dictionaries(), _short(further), strict=True):
+            for row, more in zip(chunk.dictionaries(), named_rows(further), strict=True):
                 whole = row | more
                 writer.writerow([_cell(whole.get(name)) for name in names])
 
@@ -253,34 +255,36 @@ def _csv(path: Path, source: RowFile, added: list[pa.Field]) -> Iterator[Write]:
 
 
 @contextmanager
-def _jsonl(path: Path, source: RowFile, added: list[pa.Field]) -> Iterator[Write]:
+def _jsonl(path: Path, schema: pa.Schema, added: list[pa.Field]) -> Iterator[Write]:
     with path.open("wb") as file:
 
         def write(chunk: Chunk, further: pa.Table) -> None:
             rows = chunk.dictionaries()
-            for place, more in enumerate(_short(further)):
+            for place, more in enumerate(named_rows(further)):
                 # A line of JSON stays as it was written, up to its last brace: no number or escape is told otherwise.
                 line = chunk.lines[place] if chunk.lines else orjson.dumps(rows[place], default=_json)
-                file.write(line[:-1].rstrip() + (b"," if rows[place] else b"") + orjson.dumps(more)[1:] + b"\n")
+                comma = b"," if rows[place] else b""
+                file.write(line[:-1].rstrip() + comma + orjson.dumps(more, default=_json)[1:] + b"\n")
 
         yield write
 
 
-def _short(table: pa.Table) -> list[Row]:
-    """Rows whose 32-bit floats are the shortest decimals that stand for them: 0.35, not 0.3499999940395355."""
-    columns: dict[str, list[Any]] = {}
-    for field, column in zip(table.schema, table.columns, strict=True):
-        values = column.cast(pa.string()).to_pylist() if pa.types.is_float32(field.type) else column.to_pylist()
+def named_rows(table: pa.Table) -> list[Row]:
+    """The rows of a table by name, in values that JSON and CSV can hold or `cell_text` makes texts of.
+
+    32-bit floats are the shortest decimals that stand for them: 0.35, not 0.3499999940395355.
+    """
+    for place, field in enumerate(table.schema):
         if pa.types.is_float32(field.type):
-            values = [None if value is None else float(value) for value in values]
-        columns[field.name] = values
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            column = table.column(place).cast(pa.string()).cast(pa.float64())
+            table = table.set_column(place, field.name, column)
+    return Chunk(table).dictionaries()
 
 
 def _array(rows: list[Row], field: pa.Field) -> pa.Array:
     values = [row.get(field.name) for row in rows]
     if pa.types.is_string(field.type):
-        values = [_text(value) for value in values]
+        values = [cell_text(value) for value in values]
     return pa.array(values, field.type)
 
 
@@ -290,11 +294,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 def _cell(value: Any) -> str:
     """A cell of CSV; a text that a spreadsheet would run as a formula, and no number, gets an apostrophe before it."""
-    text = "" if value is None else _text(value) or ""
+    text = "" if value is None else cell_text(value) or ""
     return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
-def _text(value: Any) -> str | None:
+def cell_text(value: Any) -> str | None:
     """A value where only texts are held: a text as it is, a moment by ISO 8601, bytes in base64, else JSON."""
     if value is None or isinstance(value, str):
         return None if value is None else well_formed(value)
@@ -303,9 +307,11 @@ def _text(value: Any) -> str | None:
     return well_formed(json.dumps(value, default=_json, ensure_ascii=False))
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> str | int:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, Decimal) and value.as_tuple().exponent == 0 and abs(value) <= 2**53:
+        return int(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return str(value)

@@ -1,40 +1,55 @@
-"""What is counted of a run's scores: how many posts have one, why others have none, and how many flags there are."""
+"""What is counted of a run's scores: how many posts have one, why others have none, how many flags, how many nearly."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.archive import Manifest
 
 
-def count_scores(scores: Iterable[pa.Table], run: Manifest) -> dict[str, Any]:
-    """The `counts` of a run's manifest and its `near_threshold`, out of tables of scores of that run."""
-    labels = run["labels"]
-    counts: Counter[str] = Counter()
-    flags: Counter[str] = Counter()
-    near: Counter[str] = Counter()
-    for table in scores:
-        scored = np.zeros(table.num_rows, dtype=bool)
+def no_counts(labels: Iterable[str]) -> dict[str, Any]:
+    """Counts to begin with."""
+    return {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(labels, 0)}
+
+
+def count_scores(counts: dict[str, Any], scores: pa.Table, labels: Iterable[str]) -> None:
+    """Adds a table of scores to counts."""
+    counts["posts"] += scores.num_rows
+    unscored = np.ones(scores.num_rows, dtype=bool)
+    for label in labels:
+        unscored &= scores.column(label).is_null().to_numpy()
+    empty = unscored & (scores.column("windows").to_numpy() == 0) & scores.column("lang").is_null().to_numpy()
+    counts["scored"] += int((~unscored).sum())
+    counts["empty"] += int(empty.sum())
+    counts["unsupported"] += int((unscored & ~empty).sum())
+    flags = pc.list_flatten(scores.column("flags").combine_chunks())
+    for found in pc.value_counts(flags).to_pylist():
+        counts["flags"][found["values"]] += found["counts"]
+
+
+def near_threshold(paths: Iterable[Path], labels: Sequence[Manifest], tolerance: float) -> dict[str, int]:
+    """How many scores of each label lie so near its threshold that another batch could make or unmake the flag.
+
+    A score that may move by `tolerance` does so when it is no further than that from its threshold, compared as the
+    32-bit floats that scores are stored in. Where nothing moves, none does.
+    """
+    near = dict.fromkeys((label["name"] for label in labels), 0)
+    if tolerance == 0:
+        return near
+    for batch in _batches(paths, list(near)):
         for label in labels:
-            column = table.column(label["name"])
-            scored |= column.is_valid().to_numpy()
-            apart = pc.abs(pc.subtract(column, pa.scalar(label["threshold"], column.type)))
-            near[label["name"]] += pc.sum(pc.less_equal(apart, run["tolerance"])).as_py() or 0
-        empty = ~scored & (table.column("windows").to_numpy() == 0) & table.column("lang").is_null().to_numpy()
-        counts["posts"] += table.num_rows
-        counts["scored"] += int(scored.sum())
-        counts["empty"] += int(empty.sum())
-        counts["unsupported"] += int((~scored & ~empty).sum())
-        for found in pc.value_counts(pc.list_flatten(table.column("flags").combine_chunks())).to_pylist():
-            flags[found["values"]] += found["counts"]
-    return {
-        "counts": {
-            **{key: counts[key] for key in ("posts", "scored", "empty", "unsupported")},
-            "flags": {label["name"]: flags[label["name"]] for label in labels},
-        },
-        "near_threshold": {label["name"]: near[label["name"]] for label in labels},
-    }
+            scores = batch.column(label["name"]).to_numpy(zero_copy_only=False).astype(np.float64)
+            distance = np.abs(scores - float(np.float32(label["threshold"])))  # NaN where there is no score
+            near[label["name"]] += int((distance <= tolerance).sum())
+    return near
+
+
+def _batches(paths: Iterable[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(columns=columns)

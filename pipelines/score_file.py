@@ -33,7 +33,7 @@ def score_file(source: Path, out: Path, text_field: str, model: str, progress: P
         if name in {field.name for field in added}:
             raise ConfigError(f"{source}: has a column {name!r} already, which the scores would take; rename it")
     counts = {"rows": 0, "scored": 0, "flagged": 0}
-    with progress.stage("score", total=rows.count) as stage, writing(out, rows, added) as write:
+    with progress.stage("score", total=rows.count) as stage, writing(out, rows.schema, added) as write:
         for chunk in rows.chunks():
             scores = score_texts(loaded, chunk.texts(text_field), TOKEN_BUDGET)
             write(chunk, scores.select([field.name for field in added]))

@@ -12,7 +12,7 @@ from crawlers.post import Account, Media, Post, PostId
 from crawlers.sink import Memory, Traffic
 from crawlers.source import Source
 from pipelines.archive import incoming
-from pipelines.classify import classify_sweep
+from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import load_sweep
 from pipelines.crawl import _open_sweep, _seal_settings
 from pipelines.lease import acquire
@@ -151,8 +151,8 @@ def make(folder: Path, blocks: int = 2, plain: int = 30) -> Path:
         _open_sweep(store, config, NAMES)
         seal(store, settings.lease, _seal_settings(config, NAMES))
         let_go(store)
-        classify_sweep(config, Progress(), f"{sweep}-nightly")
-    classify_sweep(load_sweep(sweep_file(folder, SEALED[0], second)), Progress(), "another.model.0")
+        classify_sweep(RunRequest.of(config), Progress())
+    classify_sweep(RunRequest.of(load_sweep(sweep_file(folder, SEALED[0], second))), Progress())
     config = load_sweep(sweep_file(folder, OPEN, model))
     _open_sweep(store, config, NAMES)
     crawl(store, OPEN, {PUBLIC: pages_of(200_000, blocks, plain), OWN: [ferns(200_000), ferns(200_007)]}, end=False)

@@ -20,10 +20,11 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.open import ClusterSpec
 from crawlers.post import Account, PostId
 from crawlers.sink import Memory, Traffic
-from pipelines.archive import run_manifests, sweep_manifest
-from pipelines.classify import classify_sweep
+from pipelines.archive import run_ids, run_manifests, sweep_manifest
+from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import load_sweep
 from pipelines.crawl import _open_sweep, _seal_settings, crawl_sweep
 from pipelines.digests import file_sha256
@@ -32,6 +33,7 @@ from pipelines.erasure_targets import Request
 from pipelines.errors import ArchiveError, ConfigError, LeaseHeldError, SealedError
 from pipelines.lease import acquire, held
 from pipelines.progress import Progress
+from pipelines.rerun import rerun
 from pipelines.seal import seal
 from pipelines.shards import ShardSink, SinkSettings, shards_of
 from pipelines.store import Store
@@ -155,40 +157,43 @@ def test_a_manifest_of_the_next_generation_says_how_many_went_and_of_nobody(arch
     receipt = json.loads((archive / outcome.receipt).read_text())
     assert [(each["sweep"], each["generation"]) for each in receipt["sweeps"]] == [(sweep, 1) for sweep in SEALED]
     assert receipt["open_sweeps"] == {OPEN: {"posts": 6}}
-    assert sorted(each["run"] for each in receipt["runs"]) == ["another.model.0", *(f"{s}-nightly" for s in SEALED)]
+    assert sorted(each["run"] for each in receipt["runs"]) == sorted(each["run"] for each in run_manifests(store))
+    assert [each["rows"] for each in receipt["runs"]] == [5, 5, 5]
 
 
 def test_runs_are_counted_as_if_the_posts_had_never_been_there(folder: Path) -> None:
     archive = folder / "archive"
-    config = load_sweep(sweep_file(folder, SEALED[0], str(folder / "small")))
+    config = load_sweep(sweep_file(folder, SEALED[0], str(folder / "small"), own=False))
     before = {run["run"]: run for run in run_manifests(Store(archive))}
     (archive / f"scores/run=without-a-manifest/sweep={SEALED[0]}").mkdir(parents=True)
     erased(archive)
     after = {run["run"]: run for run in run_manifests(Store(archive))}
-    nightly = f"{SEALED[0]}-nightly"
+    (nightly,) = (run for run in before if run.startswith(f"{SEALED[0]}-small"))
     assert after[nightly]["counts"]["posts"] == before[nightly]["counts"]["posts"] - 5
     assert after.keys() == before.keys()
     assert not (archive / "incoming/run=unfinished").exists()
     assert not (archive / "scores/run=without-a-manifest").exists()
-    classify_sweep(load_sweep(sweep_file(folder, SEALED[0], str(folder / "small"), own=False)), Progress(), "afresh")
-    afresh = {run["run"]: run for run in run_manifests(Store(archive))}["afresh"]
-    assert config.id == afresh["sweep"]
-    assert after[nightly]["counts"] == afresh["counts"]
-    assert after[nightly]["digest"] == afresh["digest"]
-    noted = [
-        json.loads(pq.read_metadata(path).metadata[b"postsweep"])
-        for run in (nightly, "afresh")
-        for path in sorted(archive.glob(f"scores/run={run}/**/*.parquet"))
-    ]
-    assert noted[: len(noted) // 2] == noted[len(noted) // 2 :]
+
+    def noted() -> list[object]:
+        parts = sorted(archive.glob(f"scores/run={nightly}/**/*.parquet"))
+        return [json.loads(pq.read_metadata(part).metadata[b"postsweep"]) for part in parts]
+
+    rewritten = noted()
+    shutil.move(archive / f"scores/run={nightly}", folder / "away")
+    (archive / f"manifests/runs/{nightly}.json").unlink()
+    assert classify_sweep(RunRequest.of(config), Progress())[0] == nightly
+    afresh = {run["run"]: run for run in run_manifests(Store(archive))}[nightly]
+    for key in ("counts", "near_threshold", "digest", "generation", "labels"):
+        assert after[nightly][key] == afresh[key], key
+    assert noted() == rewritten
     assert verify_archive(archive, None, Progress()) == []
 
 
 def test_a_run_of_the_same_model_is_the_same_run_after_an_erasure(folder: Path) -> None:
     config = load_sweep(sweep_file(folder, SEALED[0], str(folder / "second"), own=False))
-    run, _ = classify_sweep(config, Progress())
+    run, _ = classify_sweep(RunRequest.of(config), Progress())
     erased(folder / "archive")
-    assert classify_sweep(config, Progress())[0] == run
+    assert classify_sweep(RunRequest.of(config), Progress())[0] == run
 
 
 def test_a_crawl_under_another_id_does_not_bring_them_back(archive: Path) -> None:
@@ -407,12 +412,15 @@ def test_nobody_writes_or_verifies_while_an_erasure_is_under_way(folder: Path) -
     with pytest.raises(ArchiveError, match="an erasure is under way; finish it with"):
         crawl_sweep(load_sweep(sweep_file(folder, OPEN)), Progress())
     with pytest.raises(ArchiveError, match="an erasure is under way"):
-        classify_sweep(load_sweep(sweep_file(folder, SEALED[0], str(folder / "second"))), Progress())
+        classify_sweep(RunRequest.of(load_sweep(sweep_file(folder, SEALED[1], str(folder / "second")))), Progress())
+    (run,) = (run for run in run_ids(Store(archive)) if run.startswith(f"{SEALED[1]}-small"))
+    with pytest.raises(ArchiveError, match="an erasure is under way"):
+        rerun(archive, run, {"small": str(folder / "small")}, ClusterSpec(), Progress())
     with pytest.raises(ArchiveError, match="an erasure is under way"):
         verify_archive(archive, None, Progress())
 
 
-@pytest.mark.parametrize("name", [f"sweep-{OPEN}", "run-another.model.0"])
+@pytest.mark.parametrize("name", [f"sweep-{OPEN}", "run-of.a.model.7"])
 def test_an_erasure_waits_for_nobody_who_writes(archive: Path, name: str) -> None:
     with held(Store(archive), name), pytest.raises(LeaseHeldError, match="is working on it"):
         erased(archive)

@@ -9,6 +9,7 @@ import pytest
 from pipelines.archive import read_archive, run_manifests, sweep_manifest
 from pipelines.progress import Progress
 from pipelines.report.build import build_report
+from pipelines.sql import open_sql
 from pipelines.verify import verify_archive
 from tests.golden_archive import GOLDEN
 from tests.sweeps import SWEEP
@@ -55,3 +56,11 @@ def test_its_report_is_built(golden: Path, tmp_path: Path) -> None:
     page = build_report(golden, sweep, run, tmp_path / "report.html").read_text()
     assert "scam" in page
     assert "the server asks for a login" in page
+
+
+def test_its_tables_are_read_by_sql(golden: Path) -> None:
+    with open_sql(golden, restricted=True) as session:
+        query = "select count(scam), count(author_handle) from scores join identities using (uid, sweep, platform)"
+        assert session.ask(query).table().to_pylist() == [{"count(scam)": 40, "count(author_handle)": 80}]
+        query = "select posts, gaps, flags['scam'], thresholds['scam'] from sweeps join runs using (sweep, posts)"
+        assert [*session.ask(query).table().to_pylist()[0].values()] == [80, 1, 15, 0.6]
