@@ -10,7 +10,7 @@ What is let in is decided three times over, each way alone being enough to keep 
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -206,18 +206,29 @@ class Session:
         with self._engine.told():
             return Answer(self._engine, self._engine.connection.sql(query))
 
+    def keep(self, name: str, query: str) -> "Session":
+        """Runs a query and keeps its rows, out of core, as a table of the session that is returned.
+
+        Errors: those of `ask` and of an answer.
+        """
+        _check(self._engine, query, self.tables)
+        self._engine.run(lambda: self._engine.connection.execute(f"create temp table {name} as {query}"))
+        return Session(self._engine, self.tables | {name})
+
 
 @contextmanager
-def open_sql(root: Path, *, restricted: bool = False) -> Iterator[Session]:
+def open_sql(root: Path, *, restricted: bool = False, only: Collection[str] | None = None) -> Iterator[Session]:
     """Opens an archive for queries: `posts`, `scores`, `rejects`, `runs` and `sweeps` of all that is sealed.
 
-    `restricted` adds `identities` and `accounts`, which lead back to people. The tables' partitions (`sweep`,
-    `platform` and, of scores, `run`) are columns; scores have a column for every label of any run, null where a run
-    has none. Errors: ArchiveError (no archive, a damaged manifest, a file that is missing or a link).
+    `only` names the sweeps that are looked at, with their runs; None stands for all. `restricted` adds `identities` and
+    `accounts`, which lead back to people. The tables' partitions (`sweep`, `platform` and, of scores, `run`) are
+    columns; scores have a column for every label of any run, null where a run has none. Errors: ArchiveError (no
+    archive, a damaged manifest, a file that is missing or a link).
     """
     store = read_archive(root)
-    sweeps = [found for each in sweep_ids(store) if (found := sweep_manifest(store, each)) is not None]
-    runs = run_manifests(store)
+    ids = [each for each in sweep_ids(store) if only is None or each in only]
+    sweeps = [found for each in ids if (found := sweep_manifest(store, each)) is not None]
+    runs = [run for run in run_manifests(store) if only is None or run["sweep"] in only]
     names = [name for name in TABLES if restricted or name not in PRIVATE_TABLES]
     parts = {name: [_checked(store, part, name) for each in sweeps for part in each["parts"][name]] for name in names}
     parts["scores"] = [_checked(store, part, "scores") for each in runs for part in each["parts"]]
