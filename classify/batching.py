@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    """How a model reads: ids before and after every window, tokens of a window in all, and overlap of two windows."""
+    """How a model reads: ids around every window, a window's tokens in all, the overlap of two, and padding."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     window: int
     overlap: int
+    pad: int = 0
 
 
 Window = tuple[int, ...]

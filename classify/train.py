@@ -24,13 +24,15 @@ from scipy.special import expit
 from classify.base import HIDDEN, prepared_files
 from classify.batching import Shape
 from classify.calibration import best_threshold, platt
+from classify.columns import choose
 from classify.datasets import LABELS, ORDINARY, Example, read_examples
-from classify.engines.onnx import OnnxEngine
+from classify.embedded import make_base
+from classify.engines.onnx import OnnxEncoder
 from classify.errors import ModelError
-from classify.folder import sha256
+from classify.files import sha256
 from classify.heads import Heads
 from classify.labels import CODEBOOK
-from classify.model import Model, ModelRef, make_base, prefix_ids
+from classify.model import Model, ModelRef, ModelSpec, prefix_ids
 from classify.scoring import encode_texts
 from classify.tokenizer import read
 
@@ -54,9 +56,11 @@ def base_model(work: Path, threads: int) -> Model:
     tokenizer = read(folder / "tokenizer.json")
     prefix = prefix_ids(tokenizer, PREFIX)
     heads = Heads(CODEBOOK, np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32), {})
-    engine = OnnxEngine(folder / "encoder.onnx", threads)
+    engine = OnnxEncoder(folder / "encoder.onnx", threads)
     shape = Shape((0, *prefix), (2,), WINDOW, OVERLAP)
-    return Model(ModelRef("base", str(folder), ""), engine, tokenizer, shape, heads, {"prefix": PREFIX, "begin": [0]})
+    spec = ModelSpec(str(folder))
+    columns = choose(CODEBOOK, spec)
+    return Model(ModelRef("base", str(folder), "", spec), engine, tokenizer, shape, heads, columns, prefix=PREFIX)
 
 
 def vectors(examples: list[Example], work: Path, threads: int) -> NDArray[np.float32]:

@@ -1,16 +1,17 @@
-"""Opens the Dask cluster that a job runs on: here a local one of processes, or one that listens at an address."""
+"""Opens the Dask cluster that a job runs on: one of processes here, with or without GPUs, or one at an address."""
 
 import ipaddress
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import dask
 from distributed import Client, LocalCluster
 
 from cluster.errors import ClusterError
+from cluster.workers import GPU
 
 WORKER_ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a folder named cluster/ or classify/ where a job starts must not shadow the packages
@@ -23,7 +24,6 @@ WORKER_ENVIRONMENT = {
 """What every worker process is started with."""
 
 _DASK = {
-    "distributed.worker.preload": ["cluster.interrupts"],
     # No page and no metrics are served, be it on loopback: whatever asks there is not asked who it is.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -37,9 +37,11 @@ _DASK = {
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What to open. `workers` counts local processes of one task each; `address` is a scheduler's, for that kind."""
+    """What to open. `workers` counts the processes of a local cluster, of one task each; a `cuda` cluster has one per
+    device. `address` is a scheduler's, for that kind.
+    """
 
-    kind: Literal["local", "address"] = "local"
+    kind: Literal["local", "cuda", "address"] = "local"
     workers: int = 2
     address: str | None = None
 
@@ -48,34 +50,50 @@ class ClusterSpec:
 def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
     """Gives a client of the cluster for the time of a `with` block; a local cluster ends with it.
 
-    Errors: ClusterError when nothing answers at the address, or no worker is there.
+    Errors: ClusterError when nothing answers at the address, no worker is there, or a `cuda` cluster cannot be.
     """
     with dask.config.set({**_DASK, "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
         if spec.kind == "address":
             with _connect(str(spec.address)) as client:
                 yield client
             return
-        # Tasks run in one thread each: a model or a crawl has the process for itself. Dask runs whatever reaches its
-        # scheduler, and other people may use this machine: the processes of a cluster know each other by a certificate
-        # that is made for it and never leaves their memory.
-        with (
-            LocalCluster(
-                n_workers=spec.workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                security=True,
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                worker_dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                silence_logs=40,
-                local_directory=os.environ.get("POSTSWEEP_SCRATCH"),
-                env=WORKER_ENVIRONMENT,
-            ) as local,
-            Client(local) as client,
-        ):
+        with _started(spec) as local, Client(local) as client:
             yield client
+
+
+def _started(spec: ClusterSpec) -> LocalCluster:
+    # Tasks run in one thread each: a model or a crawl has the process for itself. Dask runs whatever reaches its
+    # scheduler, and other people may use this machine: the processes of a cluster know each other by a certificate
+    # that is made for it and never leaves their memory.
+    options: dict[str, Any] = {
+        "threads_per_worker": 1,
+        "processes": True,
+        "host": "127.0.0.1",
+        "security": True,
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
+        "worker_dashboard_address": "127.0.0.1:0",
+        "memory_limit": 0,
+        "silence_logs": 40,
+        "local_directory": os.environ.get("POSTSWEEP_SCRATCH"),
+        "env": WORKER_ENVIRONMENT,
+        "preload": ["cluster.interrupts"],
+    }
+    if spec.kind == "local":
+        return LocalCluster(n_workers=spec.workers, **options)
+    try:
+        from dask_cuda import LocalCUDACluster
+    except ImportError as error:
+        raise ClusterError(
+            f'cluster.kind "cuda" needs dask-cuda ({error}); install postsweep with its extra cuda'
+        ) from error
+    try:
+        devices: LocalCluster = LocalCUDACluster(resources=dict(GPU), device_memory_limit=None, **options)
+    except Exception as error:  # the driver's errors have no narrower base
+        raise ClusterError(
+            f'cluster.kind "cuda": no GPU can be used here ({error}); see what nvidia-smi says, or set "local"'
+        ) from error
+    return devices
 
 
 def _connect(address: str) -> Client:

@@ -88,7 +88,7 @@ class SweepPart(_Part):
 class ClusterPart(_Part):
     """`[cluster]`."""
 
-    kind: Literal["local", "address"] = "local"
+    kind: Literal["local", "cuda", "address"] = "local"
     workers: StrictInt = Field(default=2, ge=1, le=1024)
     address: str | None = Field(default=None, validate_default=True)
 
@@ -345,7 +345,7 @@ contact = "mailto:you@example.org"     # stands in the user agent: how a server'
 # retries = 6                          # of a request that may yet succeed, with growing waits
 
 [cluster]
-kind = "local"                         # or "address", with address = "tls://scheduler:8786"
+kind = "local"                         # or "cuda", or "address" with address = "tls://scheduler:8786"
 workers = 2
 
 [classify]

@@ -17,9 +17,10 @@ from transformers import BertConfig, BertModel
 
 from classify import base
 from classify.base import BLOCK, FFN, HEADS, HIDDEN, LAYERS, POSITIONS, ROWS
-from classify.default.graph import build_graph
+from classify.default.graph import graph_of
+from classify.engines.onnx import mean_vector
 from classify.errors import ModelError
-from classify.model import Model, load, mean_vector, prepare
+from classify.model import Model, load, prepare
 from classify.tokenizer import build
 
 DEFAULT = Path(__file__).resolve().parents[1] / "classify/default"
@@ -206,10 +207,9 @@ def test_blocks_of_four_bits_are_unpacked_low_nibbles_first() -> None:
 
 
 def test_the_shipped_graph_is_what_its_maker_makes() -> None:
-    arrays = base.weights(base.parse(head() + TENSORS))
-    places = base.place(arrays)
-    made = build_graph({name: (array.dtype, array.shape, *places[name]) for name, array in arrays})
-    assert made.SerializeToString(deterministic=True) == (DEFAULT / "encoder.onnx").read_bytes()
+    read = base.parse(head() + TENSORS)
+    assert graph_of(base.weights(read)) == (DEFAULT / base.PACKED_GRAPH).read_bytes()
+    assert graph_of(base.plain_weights(read.floats)) == (DEFAULT / base.PLAIN_GRAPH).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["emb.word", "emb.type", "l0.q.w", "l11.oln.b"])

@@ -117,7 +117,7 @@ def test_a_long_text_takes_the_highest_score_of_its_windows(small: Model) -> Non
     cut = windows(ids, small.shape)
     assert len(cut) == whole["windows"] > 1
     vectors = encode_windows(small, cut, 512)
-    highest = small.heads.probabilities(small.heads.logits(vectors), "en").max(axis=0)
+    highest = small.head.scores(vectors, "en").max(axis=0)
     assert [np.float32(whole[label]) for label in LABELS] == highest.tolist()
 
 
@@ -170,7 +170,12 @@ def test_a_changed_file_is_refused(model: Model, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("files", "said"),
-    [(["pytorch_model.bin"], "pickled"), (["config.json"], "no weights"), (None, "no such folder")],
+    [
+        (["pytorch_model.bin"], "pickled"),
+        (["README.md"], "no weights"),
+        (["config.json"], "config.json: not JSON"),
+        (None, "no such folder"),
+    ],
 )
 def test_a_folder_that_is_no_model_is_one_clear_line(tmp_path: Path, files: list[str] | None, said: str) -> None:
     folder = tmp_path / "model"

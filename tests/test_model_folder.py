@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from classify.errors import ModelError
-from classify.folder import external_files
+from classify.graph_file import read_graph
 from classify.model import load, prepare
 from classify.scoring import score_texts
 from tests import small_model
@@ -196,7 +196,7 @@ def test_tensors_are_found_wherever_a_graph_can_hold_them(tmp_path: Path) -> Non
     function = onnx.helper.make_function("own", "f", ["a"], ["b"], [node], [], ["attribute"])
     model = onnx.helper.make_model(graph, functions=[function])
     (tmp_path / "encoder.onnx").write_bytes(model.SerializeToString())
-    assert external_files(tmp_path / "encoder.onnx") == {
+    assert read_graph(tmp_path / "encoder.onnx").external == {
         "of-a-branch", "of-an-attribute", "of-sparse-values", "of-indices", "of-the-graph"
     }  # fmt: skip
 
@@ -328,7 +328,7 @@ def test_what_a_killed_preparation_left_is_removed_after_a_day(tmp_path: Path, m
         raise ModelError("the base cannot be had here")
 
     monkeypatch.setenv("POSTSWEEP_CACHE", str(tmp_path))
-    monkeypatch.setattr("classify.model.make_base", stop)
+    monkeypatch.setattr("classify.embedded.make_base", stop)
     old, new = tmp_path / "models/.making-old", tmp_path / "models/.making-new"
     for left in (old, new):
         left.mkdir(parents=True)

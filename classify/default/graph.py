@@ -1,7 +1,9 @@
-"""Builds `encoder.onnx`, the base encoder without its weights: `python -m classify.default.graph`.
+"""Builds `encoder.onnx`, the base encoder without its weights, and `official.onnx`, the same for the base of the hub:
+`python -m classify.default.graph`.
 
-Tensors are declared as external data in `weights.bin`, which `classify.base` writes beside a copy of the graph; word
-embeddings stay packed in 4 bits there and are unpacked after the lookup, so they never stand in memory as floats.
+Tensors are declared as external data in `weights.bin`, which `classify.base` writes beside a copy of the graph. Word
+embeddings of the first stay packed in 4 bits there and are unpacked after the lookup, so they never stand in memory as
+floats; those of the second are floats.
 Needs the `train` extra (onnx); scoring does not.
 """
 
@@ -24,11 +26,15 @@ from classify.base import (
     HEADS,
     HIDDEN,
     LAYERS,
+    PACKED_GRAPH,
+    PLAIN_GRAPH,
     POSITIONS,
     ROWS,
+    Arrays,
     fetch,
     parse,
     place,
+    plain_weights,
     weights,
     write_weights,
 )
@@ -60,7 +66,14 @@ class Graph:
         return name
 
 
-def _embeddings(graph: Graph) -> str:
+def _embeddings(graph: Graph, rows: str) -> str:
+    length = graph("Slice", graph("Shape", "ids"), *(graph.constant([at], np.int64) for at in (1, 2)))
+    positions = graph("Slice", "position", graph.constant([0], np.int64), length, graph.constant([0], np.int64))
+    summed = graph("Add", graph("Add", rows, "type"), positions)
+    return graph("LayerNormalization", summed, "emb.ln.w", "emb.ln.b", axis=-1, epsilon=EPSILON)
+
+
+def _unpacked_words(graph: Graph) -> str:
     packed = graph("Gather", "word.packed", "ids", axis=0)
     scales = graph("Gather", "word.scales", "ids", axis=0)
     low = graph("BitwiseAnd", packed, graph.constant(15, np.uint8))
@@ -68,11 +81,7 @@ def _embeddings(graph: Graph) -> str:
     nibbles = graph("Cast", graph("Concat", low, high, axis=-1), to=TensorProto.FLOAT)
     signed = graph("Sub", nibbles, graph.constant(8, np.float32))
     factors = graph("Unsqueeze", graph("Cast", scales, to=TensorProto.FLOAT), graph.constant([-1], np.int64))
-    rows = graph("Reshape", graph("Mul", signed, factors), graph.constant([0, 0, HIDDEN], np.int64))
-    length = graph("Slice", graph("Shape", "ids"), *(graph.constant([at], np.int64) for at in (1, 2)))
-    positions = graph("Slice", "position", graph.constant([0], np.int64), length, graph.constant([0], np.int64))
-    summed = graph("Add", graph("Add", rows, "type"), positions)
-    return graph("LayerNormalization", summed, "emb.ln.w", "emb.ln.b", axis=-1, epsilon=EPSILON)
+    return graph("Reshape", graph("Mul", signed, factors), graph.constant([0, 0, HIDDEN], np.int64))
 
 
 def _dense(graph: Graph, value: str, name: str) -> str:
@@ -106,13 +115,15 @@ def _norm(graph: Graph, value: str, name: str) -> str:
 def build_graph(shapes: dict[str, tuple[np.dtype[np.generic], tuple[int, ...], int, int]]) -> onnx.ModelProto:
     """The encoder. Inputs `ids` and `mask`, int64 `[batch, length]`; output `hidden`, float32 `[batch, length, 384]`.
 
-    `shapes` gives each external tensor's type, shape, offset and length in bytes.
+    `shapes` gives each external tensor's type, shape, offset and length in bytes; word embeddings are either `word` or
+    `word.packed` with `word.scales`.
     """
     graph = Graph()
     mask = graph("Cast", graph("Unsqueeze", "mask", graph.constant([1, 2], np.int64)), to=TensorProto.FLOAT)
     open_places = graph("Sub", mask, graph.constant(1, np.float32))
     bias = graph("Mul", open_places, graph.constant(1e9, np.float32))
-    value = _embeddings(graph)
+    words = graph("Gather", "word", "ids", axis=0) if "word" in shapes else _unpacked_words(graph)
+    value = _embeddings(graph, words)
     for layer in range(LAYERS):
         value = _layer(graph, value, bias, layer)
     graph("Identity", value, name="hidden")
@@ -129,26 +140,35 @@ def build_graph(shapes: dict[str, tuple[np.dtype[np.generic], tuple[int, ...], i
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="postsweep")
 
 
+def graph_of(arrays: Arrays) -> bytes:
+    """The graph over tensors as `classify.base` lays them out."""
+    places = place(arrays)
+    model = build_graph({name: (array.dtype, array.shape, *places[name]) for name, array in arrays})
+    made: bytes = model.SerializeToString(deterministic=True)
+    return made
+
+
 def main() -> None:
-    """Writes `encoder.onnx` and `base.json` (the digests of a prepared base) beside this file."""
+    """Writes both graphs and `base.json` (the digests of a prepared base) beside this file."""
     here = Path(__file__).parent
     base = parse(fetch(Path(tempfile.gettempdir())))
     arrays = weights(base)
-    places = place(arrays)
-    model = build_graph({name: (array.dtype, array.shape, *places[name]) for name, array in arrays})
-    (here / "encoder.onnx").write_bytes(model.SerializeToString(deterministic=True))
+    graphs = {PACKED_GRAPH: graph_of(arrays), PLAIN_GRAPH: graph_of(plain_weights(base.floats))}
+    for name, data in graphs.items():
+        (here / name).write_bytes(data)
     with tempfile.TemporaryDirectory() as folder:
-        write_weights(base, Path(folder) / "weights.bin")
+        write_weights(arrays, Path(folder) / "weights.bin")
         build(base).save(str(Path(folder) / "tokenizer.json"), pretty=False)
         files = {name: (Path(folder) / name).read_bytes() for name in ("weights.bin", "tokenizer.json")}
-    files["encoder.onnx"] = (here / "encoder.onnx").read_bytes()
+    files[PACKED_GRAPH] = graphs[PACKED_GRAPH]
     described = {
         "name": "multilingual-e5-small, 4-bit",
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
         "shape": {"hidden": HIDDEN, "layers": LAYERS, "ffn": FFN, "rows": ROWS, "positions": POSITIONS, "block": BLOCK},
     }
     (here / "base.json").write_text(json.dumps(described, indent=2) + "\n")
-    sys.stdout.write(f"{here / 'encoder.onnx'}: {len(files['encoder.onnx']):,} bytes\n")
+    for name, data in graphs.items():
+        sys.stdout.write(f"{here / name}: {len(data):,} bytes\n")
 
 
 if __name__ == "__main__":
