@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.archive import Manifest
 
-_OF_MODEL = ("window", "overlap", "engine", "device", "dtype", "exactness", "languages")
+_OF_MODEL = ("window", "overlap", "activation", "engine", "device", "dtype", "exactness", "languages")
 _OF_RUN = ("exactness", "tolerance", "token_budget")
 _LONG = 16
 """Hexadecimal digits of a digest that a line shows."""

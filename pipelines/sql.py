@@ -55,9 +55,12 @@ _STATEMENTS = "select, from, with, values, describe, summarize or show tables"
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT, _COUNT = pa.string(), pa.int64()
 
+SCORES = pa.schema([("uid", _TEXT), ("lang", _TEXT), ("windows", pa.int32()), ("flags", pa.list_(_TEXT))])
+"""What every table of scores has, beside a column for each label."""
+
 _SCHEMAS = {
     "posts": POST_SCHEMA,
-    "scores": pa.schema([("uid", _TEXT), ("lang", _TEXT), ("windows", pa.int32()), ("flags", pa.list_(_TEXT))]),
+    "scores": SCORES,
     "rejects": REJECT_SCHEMA,
     "identities": IDENTITY_SCHEMA,
     "accounts": ACCOUNT_SCHEMA,
@@ -230,8 +233,8 @@ def open_sql(root: Path, *, restricted: bool = False, only: Collection[str] | No
     sweeps = [found for each in ids if (found := sweep_manifest(store, each)) is not None]
     runs = [run for run in run_manifests(store) if only is None or run["sweep"] in only]
     names = [name for name in TABLES if restricted or name not in PRIVATE_TABLES]
-    parts = {name: [_checked(store, part, name) for each in sweeps for part in each["parts"][name]] for name in names}
-    parts["scores"] = [_checked(store, part, "scores") for each in runs for part in each["parts"]]
+    parts = {name: [part_file(store, part, name) for each in sweeps for part in each["parts"][name]] for name in names}
+    parts["scores"] = [part_file(store, part, "scores") for each in runs for part in each["parts"]]
     with tempfile.TemporaryDirectory() as scratch, _opened(Path(scratch), store.root, parts) as engine:
         engine.connection.register("sweeps", pa.Table.from_pylist([_sweep_row(each) for each in sweeps], _SWEEPS))
         engine.connection.register("runs", pa.Table.from_pylist([_run_row(each) for each in runs], _RUNS))
@@ -264,7 +267,7 @@ def answer_query(  # noqa: PLR0917 - what the command line gives
     return f"{shown.num_rows:,} row{'' if shown.num_rows == 1 else 's'}{more}"
 
 
-def _checked(store: Store, part: dict[str, Any], table: str) -> str:
+def part_file(store: Store, part: dict[str, Any], table: str) -> str:
     """The path of a part below the archive. Errors: ArchiveError when it would lead elsewhere."""
     name: str = part["path"]
     pure = PurePosixPath(name)
