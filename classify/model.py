@@ -5,7 +5,7 @@ transformers (`classify.checkpoint`). What it says of itself is read without an 
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +27,10 @@ from classify.folder import is_own, read_folder
 from classify.heads import Activation, Head, load_heads
 from classify.hub import hub_folder
 from classify.labels import Label
-from classify.spec import DEFAULT, OFFICIAL, ModelRef, ModelSpec, checked, hub_id, looks_unpinned, path_safe
+from classify.spec import DEFAULT, EMBEDDED, OFFICIAL, ModelRef, ModelSpec, checked, hub_id, looks_unpinned, path_safe
 from classify.tokenizer import read, specials
 
-__all__ = ["DEFAULT", "OFFICIAL", "Model", "ModelRef", "ModelSpec", "describe_model", "load", "prepare"]
+__all__ = ["Model", "ModelRef", "ModelSpec", "check_together", "describe_model", "load", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def prepare(spec: ModelSpec | str) -> ModelRef:
     said = _describe(folder, spec)
     check_digests(folder, said.files)
     choose(said.labels, spec)
-    called = spec.model if spec.model in (DEFAULT, OFFICIAL) else pinned[0].partition("/")[2] if pinned else None
+    called = spec.model if spec.model in EMBEDDED else pinned[0].partition("/")[2] if pinned else None
     name = spec.name or path_safe(called or folder.resolve().name)
     revision = pinned[1] if pinned else None
     return ModelRef(name, str(folder.resolve()), said.digest, spec, revision, tuple(sorted(said.files.items())))
@@ -130,18 +130,22 @@ def load(ref: ModelRef, threads: int = 1) -> Model:
     return model
 
 
-def refuse_shared_columns(models: Sequence[Model]) -> None:
-    """Errors: ModelError when two models of a run have a column of one name."""
+def check_together(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Whether models can be of one run, by their manifest entries.
+
+    Errors: ModelError when two are called the same, or have a column of one name.
+    """
     owners: dict[str, str] = {}
-    for model in models:
-        for label in model.labels:
-            first = owners.get(label.name.casefold())
+    for place, entry in enumerate(entries):
+        if any(entry["name"] == other["name"] for other in entries[:place]):
+            raise ModelError(f"two models of the run are called {entry['name']}; give one another name")
+        columns = [label["name"] for label in entry["labels"]]
+        for column in columns:
+            first = owners.get(column.casefold())
             if first is not None:
-                raise ModelError(
-                    f"models {first} and {model.ref.name} both give a column {label.name!r}; map one of them to "
-                    "another name under labels"
-                )
-        owners |= {label.name.casefold(): model.ref.name for label in model.labels}
+                both = f"models {first} and {entry['name']} both give a column {column!r}"
+                raise ModelError(f"{both}; map one of them to another name under labels")
+        owners |= {column.casefold(): entry["name"] for column in columns}
 
 
 def _folder(spec: ModelSpec) -> Path:

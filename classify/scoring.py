@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from classify.batching import Window, batches, windows
 from classify.heads import is_flag
 from classify.language import detect_language
-from classify.model import Model, check_numbers, prefix_ids, refuse_shared_columns
+from classify.model import Model, check_numbers, check_together, prefix_ids
 
 TOKEN_BUDGET = 512
 """Tokens of a batch, padding counted. 256 to 1024 are equally fast on a processor with 1 MB of cache a core."""
@@ -34,7 +34,7 @@ def score_texts(
     Errors: ModelError when a model cannot run or gives no numbers, or two have a column of one name.
     """
     chosen = [models] if isinstance(models, Model) else list(models)
-    refuse_shared_columns(chosen)
+    check_together([model.entry for model in chosen])
     languages = [None if text is None else detect_language(text) for text in texts]
     found = [_score(model, texts, languages, token_budget) for model in chosen]
     columns = {

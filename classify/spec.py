@@ -8,6 +8,7 @@ from classify.errors import ModelError
 
 DEFAULT = "default"
 OFFICIAL = "default-official"
+EMBEDDED = (DEFAULT, OFFICIAL)
 
 EngineName = Literal["auto", "onnxruntime", "torch"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -53,7 +54,7 @@ class ModelRef:
     @property
     def public(self) -> str:
         """What the model is called where strangers read it: never a path of this machine."""
-        if self.spec.model in (DEFAULT, OFFICIAL) or self.revision is not None:
+        if self.spec.model in EMBEDDED or self.revision is not None:
             return self.spec.model
         return self.folder.replace("\\", "/").rstrip("/").rpartition("/")[2]
 

@@ -40,7 +40,12 @@ _MEDIA_TYPES = ("text/html", "text/plain", "text/xml", "application/xml", "appli
 
 
 class SourceGapError(Exception):
-    """A source cannot be read on: one line that says why."""
+    """A source cannot be read on: one line that says why, and the span `[since, until)` that is missing where the
+    spider knows it."""
+
+    def __init__(self, reason: str, span: tuple[datetime, datetime] | None = None) -> None:
+        super().__init__(reason)
+        self.span = span
 
 
 @dataclass(frozen=True)

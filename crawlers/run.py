@@ -20,12 +20,17 @@ from crawlers.fetching import Fetcher, Host, SourceGapError
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Gap, OpenSink, Page, Sink
 from crawlers.source import Source, Window
-from crawlers.spiders import bluesky, feed, mastodon
+from crawlers.spiders import bluesky, feed, hackernews, mastodon
 from crawlers.spiders.pages import Reading, SinkFailedError, Spider
 
 __all__ = ["CrawlSettings", "crawl"]
 
-SPIDERS: dict[str, Spider] = {"mastodon": mastodon.read, "bluesky": bluesky.read, "feed": feed.read}
+SPIDERS: dict[str, Spider] = {
+    "mastodon": mastodon.read,
+    "bluesky": bluesky.read,
+    "feed": feed.read,
+    "hackernews": hackernews.read,
+}
 
 
 @dataclass
@@ -90,10 +95,13 @@ class HostSpider(scrapy.Spider):
             Reading(source, shared.window, fetcher, shared.settings, position, sink)
         )
         reach = _Reach(source)
-        reason = await _pump(pages, sink, reach, lambda: shared.failure is not None)
+        ended = await _pump(pages, sink, reach, lambda: shared.failure is not None)
         if shared.failure is not None:
             return
-        gaps = [] if reason is None else [Gap(shared.window.since, reach.before(shared.window), reason)]
+        gaps = []
+        if ended is not None:
+            since, until = ended.span or (shared.window.since, reach.before(shared.window))
+            gaps = [Gap(since, until, str(ended))]
         sink.finish(gaps, fetcher.traffic)
 
 
@@ -111,15 +119,15 @@ class _Reach:
 
     def before(self, window: Window) -> datetime:
         """What is surely missing lies before this: a timeline is read from the newest, so before the newest post of
-        its last page. The records of a repository and the entries of a feed have no such order."""
-        if self._source.kind in ("records", "feed") or self._reached is None:
+        its last page. The records of a repository and the entries of a feed have no such order, Hacker News another."""
+        if self._source.kind in ("records", "feed") or self._source.platform == "hackernews" or self._reached is None:
             return window.until
         return self._reached if window.since < self._reached <= window.until else window.until
 
 
 async def _pump(
     pages: AsyncIterator[Page], sink: Sink, reach: _Reach, stopped: Callable[[], bool]
-) -> str | None:
+) -> SourceGapError | None:
     """Hands pages to the sink; returns why the source could not be read to its end, or None. Sinks' errors pass."""
     while not stopped():
         try:
@@ -127,12 +135,12 @@ async def _pump(
         except StopAsyncIteration:
             return None
         except SourceGapError as gap:
-            return str(gap)
+            return gap
         except SinkFailedError as error:
             raise error.__cause__ or error from None
         except Exception as error:
             # A bug in a spider costs its source, never the others; only its class is told, as messages may hold ids.
-            return f"not foreseen by the spider: {type(error).__name__}"
+            return SourceGapError(f"not foreseen by the spider: {type(error).__name__}")
         sink.page(page)
         reach.page(page)
     return None

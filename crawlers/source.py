@@ -6,17 +6,19 @@ from datetime import datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
-Platform = Literal["mastodon", "bluesky", "feed"]
+Platform = Literal["mastodon", "bluesky", "feed", "hackernews"]
 
 KINDS: dict[str, tuple[str, ...]] = {
     "mastodon": ("public", "local", "tag", "account"),
     "bluesky": ("author", "records", "search"),
     "feed": ("feed",),
+    "hackernews": ("all", "stories", "comments", "search", "author", "items"),
 }
-"""What can be read of each platform. A Bluesky `author` is a feed from an AppView, `records` a repository on a PDS."""
+"""What can be read of each platform. A Bluesky `author` is a feed from an AppView, `records` a repository on a PDS; of
+Hacker News `items` are read by id, all others from its search."""
 
 _NAMES_ACCOUNT = {"account", "author", "records", "feed"}
-_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions):", re.IGNORECASE)
+_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|by|author):", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Window:
 class Source:
     """One thing to read. `url` is the server's base address without a final slash (for a feed: the feed's own address).
 
-    `value` is the tag (without #), account, actor or query; None for public and local timelines and for feeds.
+    `value` is the tag (without #), account, actor or query; None for kinds of source that take none.
     `allow_private` lets this source's host resolve to a loopback, link-local or private address.
     """
 

@@ -181,6 +181,7 @@ def _of_today(manifest: Manifest) -> Manifest:
         model["labels"] = [{**label, "of": label["name"]} for label in model["labels"]]
         manifest |= {
             "models": [{**model, "model": model["name"]}],
+            "asked": [{"labels": None, "thresholds": [], "definitions": []}],
             "labels": [{**label, "model": model["name"]} for label in model["labels"]],
             "tolerance": 0.0,
             "near_threshold": None,

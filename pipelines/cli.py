@@ -32,6 +32,16 @@ Sweep = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep fil
 Archive = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive's folder.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The report's file. Default: <sweep id>.html here.")]
 Run = Annotated[str | None, typer.Option(help="A run's id. Default: the newest run.")]
+InArchive = Annotated[Path, typer.Option("--archive", "-a", help="The archive's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="`default`, a folder or owner/name@<commit>, not the sweep file's. Repeat."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:<number>.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
+Engine = Annotated[str | None, typer.Option(help="auto, onnxruntime or torch.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Local worker processes.")]
 Links = Annotated[bool, typer.Option("--links", help="Link examples to their posts, which names their authors.")]
 
 
@@ -76,15 +86,55 @@ def crawl(sweep: Sweep) -> int:
 
 
 @app.command()
-def classify(sweep: Sweep) -> int:
-    """Score the posts of a sealed sweep. What was scored for the same posts and model is not scored again."""
-    config = _load(sweep)
+def classify(  # noqa: PLR0917 - options of a command
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml|ARCHIVE", help="A sweep file, or an archive's folder.")],
+    of: Annotated[str | None, typer.Option("--sweep", help="The sweep's id, where an archive is given.")] = None,
+    model: Models = None,
+    threshold: Annotated[list[str] | None, typer.Option(help="LABEL=NUMBER, from where it is a flag. Repeat.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    engine: Engine = None,
+    workers: Workers = None,
+) -> int:
+    """Score the posts of a sealed sweep, be it an old one, with the sweep file's models or with others.
+
+    Each choice of models, labels and thresholds is a run of its own; the same choice again changes nothing.
+    """
+    from pipelines.asked import changed, request_for
     from pipelines.classify import classify_sweep
     from pipelines.progress import open_progress
 
-    run_id, code = classify_sweep(config, open_progress())
+    request = request_for(sweep, of, workers)
+    request = changed(request, model or [], threshold or [], device, dtype, engine)
+    run_id, code = classify_sweep(request, open_progress())
     typer.echo(f"run: {run_id}")
     return code
+
+
+@app.command()
+def rerun(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's id; `postsweep status` lists them.")],
+    archive: InArchive = Path("archive"),
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Where a model is today: NAME=FOLDER, NAME as in the run.")
+    ] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> int:
+    """Repeat a run and compare the scores: exact, within tolerance, or why they are not comparable.
+
+    Leaves nothing in the archive. Exit code 0 for exact and within tolerance, else 1.
+    """
+    from dataclasses import asdict
+
+    from pipelines.asked import local_cluster, pairs
+    from pipelines.progress import open_progress
+    from pipelines.rerun import rerun as repeat
+    from pipelines.rerun import told
+
+    outcome = repeat(archive, run, dict(pairs("--model", model or [])), local_cluster(workers), open_progress())
+    typer.echo(json.dumps(asdict(outcome), indent=2) if as_json else "\n".join(map(_plain, told(outcome))))
+    return Exit.DONE if outcome.verdict in ("exact", "within tolerance") else Exit.FAILED
 
 
 @app.command()
@@ -102,9 +152,7 @@ def report(sweep: Sweep, out: Out = None, run: Run = None, links: Links = False)
 
 
 @app.command()
-def status(
-    sweep: Sweep, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
-) -> int:
+def status(sweep: Sweep, as_json: Json = False) -> int:
     """Say what stands of a sweep: its sources, gaps and runs. Works while it runs."""
     config = _load(sweep)
     from pipelines.status import sweep_status
@@ -177,7 +225,7 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A run's id, or a sweep's.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another run's of that sweep, or another sweep's.")],
     archive: Annotated[Path, typer.Option(help="The archive's folder.")] = Path("archive"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Say what differs between two runs of a sweep, or two sweeps, and why.
 
@@ -245,6 +293,67 @@ def demo(
     path, code = run_demo(out, open_progress())
     typer.echo(f"report: {path}")
     return code
+
+
+models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Know, prepare and check models.")
+app.add_typer(models, name="models")
+Named = Annotated[
+    str, typer.Argument(metavar="MODEL", help="`default`, `default-official`, a folder, or owner/name@<commit>.")
+]
+
+
+@models.command("list")
+def models_list(as_json: Json = False) -> int:
+    """List the embedded models and those that were prepared on this machine."""
+    from pipelines.models import list_models
+
+    found = list_models()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return Exit.DONE
+    for row in found:
+        told = f"{row['digest'][:12]}  {row['model']}" if row["digest"] else row["state"]
+        typer.echo(_plain(f"{row['name']:<24}  {told}"))
+    return Exit.DONE
+
+
+@models.command("show")
+def models_show(
+    model: Named, device: Device = None, dtype: Dtype = None, engine: Engine = None, as_json: Json = False
+) -> int:
+    """Say what a model is: labels, licence, engine, exactness, and the size and digest of each file."""
+    from pipelines.asked import spec_of
+    from pipelines.models import prepare_model, told
+    from pipelines.progress import open_progress
+
+    described = prepare_model(spec_of(model, device, dtype, engine), open_progress())
+    typer.echo(json.dumps(described, indent=2) if as_json else "\n".join(map(_plain, told(described))))
+    return Exit.DONE
+
+
+@models.command("prepare")
+def models_prepare(model: Named) -> int:
+    """Make a model ready on this machine's disk. Only this, and a first run, may use the network."""
+    from pipelines.asked import spec_of
+    from pipelines.models import prepare_model
+    from pipelines.progress import open_progress
+
+    described = prepare_model(spec_of(model, None, None, None), open_progress())
+    typer.echo(_plain(f"prepared: {described['name']}, digest {described['digest']}, in {described['folder']}"))
+    return Exit.DONE
+
+
+@models.command("verify")
+def models_verify(model: Named, device: Device = None, dtype: Dtype = None, engine: Engine = None) -> int:
+    """Check every file of a model by digest, load it, and score two sentences."""
+    from pipelines.asked import spec_of
+    from pipelines.models import verify_model
+    from pipelines.progress import open_progress
+
+    described = verify_model(spec_of(model, device, dtype, engine), open_progress())
+    files = f"{len(described['files'])} files as their digests say, {sum(described['sizes'].values()):,} bytes"
+    typer.echo(_plain(f"{described['name']}: {files}; loaded, scores {described['scored']} of 2 sentences"))
+    return Exit.DONE
 
 
 def main() -> None:

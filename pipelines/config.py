@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from classify.spec import EMBEDDED, ModelSpec, hub_id
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.safety import literal_is_private
 from crawlers.source import KINDS, Source, Window
@@ -43,6 +44,18 @@ def _dated(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 
+_ID = r"^[a-z][A-Za-z0-9_-]{0,63}$"
+_COLUMN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+_NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
+_DEVICE = r"^(cpu|cuda(:\d{1,3})?)$"
+_PATTERNS = {
+    _ID: "must begin with a small letter; letters, digits, - and _ may follow, 64 in all",
+    _COLUMN: "must begin with a letter; letters, digits and _ may follow, 64 in all",
+    _NAME: "must begin with a letter; letters, digits, '.', - and _ may follow, 64 in all",
+    _DEVICE: "use cpu, cuda or cuda:<number>",
+}
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +63,7 @@ class _Part(BaseModel):
 class SweepPart(_Part):
     """`[sweep]`."""
 
-    id: str = Field(pattern=r"^[a-z][A-Za-z0-9_-]{0,63}$")
+    id: str = Field(pattern=_ID)
     since: Moment
     until: Moment
     archive: str = Field(min_length=1)
@@ -100,11 +113,56 @@ class ClusterPart(_Part):
         return value
 
 
-class ClassifyPart(_Part):
-    """`[classify]`."""
+Threshold = Annotated[float, Field(ge=0, le=1, strict=True)]
+Column = Annotated[str, Field(pattern=_COLUMN)]
+
+
+class ModelPart(_Part):
+    """One `[[classify.models]]`; a run with one model has the same keys in `[classify]` itself."""
 
     model: str = Field(default="default", min_length=1)
+    name: str | None = Field(default=None, pattern=_NAME)
+    labels: dict[str, Column] | None = Field(default=None, min_length=1)
+    thresholds: dict[str, Threshold] = {}
+    definitions: dict[str, Annotated[str, Field(min_length=1)]] = {}
+    engine: Literal["auto", "onnxruntime", "torch"] = "auto"
+    device: str = Field(default="cpu", pattern=_DEVICE)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What `classify` is asked for."""
+        return ModelSpec(
+            model=self.model,
+            name=self.name,
+            labels=None if self.labels is None else tuple(self.labels.items()),
+            thresholds=tuple(self.thresholds.items()),
+            definitions=tuple(self.definitions.items()),
+            engine=self.engine,
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+
+class ClassifyPart(ModelPart):
+    """`[classify]`."""
+
     token_budget: StrictInt = Field(default=512, ge=16, le=1_000_000)
+    models: tuple[ModelPart, ...] = ()
+
+    @field_validator("models")
+    @classmethod
+    def _one_way(cls, value: tuple[ModelPart, ...], info: ValidationInfo) -> tuple[ModelPart, ...]:
+        own = set(ModelPart.model_fields)
+        if value and any(info.data.get(key) != ModelPart.model_fields[key].default for key in own & set(info.data)):
+            raise ValueError("models stand in [[classify.models]] or one in [classify], not both")
+        return value
+
+    @property
+    def each(self) -> tuple[ModelPart, ...]:
+        """The models of a run, one or several."""
+        single = ModelPart(**{key: getattr(self, key) for key in ModelPart.model_fields})
+        return self.models or (single,)
 
 
 class SourcePart(_Part):
@@ -216,7 +274,8 @@ class SweepConfig(_Part):
         whole = json.loads(self.model_dump_json())
         del whole["sweep"]["archive"], whole["sweep"]["contact"]
         whole["cluster"].pop("address")
-        whole["classify"]["model"] = Path(whole["classify"]["model"]).name
+        for part in (whole["classify"], *whole["classify"]["models"]):
+            part["model"] = part["model"] if hub_id(part["model"]) else Path(part["model"]).name
         whole["source"] = [
             {"source": names.source(source), "allow_private": source.allow_private} for source in self.sources
         ]
@@ -254,12 +313,16 @@ def _rooted(config: SweepConfig, folder: Path) -> SweepConfig:
         return str((folder / Path(name).expanduser()).resolve())
 
     sweep = config.sweep.model_copy(update={"archive": rooted(config.sweep.archive)})
-    model = config.classify.model
-    if model != "default":
-        model = rooted(model)
-    return config.model_copy(
-        update={"sweep": sweep, "classify": config.classify.model_copy(update={"model": model})}
-    )
+    models = tuple(part.model_copy(update={"model": placed(part.model, folder)}) for part in config.classify.models)
+    changed = {"model": placed(config.classify.model, folder), "models": models}
+    return config.model_copy(update={"sweep": sweep, "classify": config.classify.model_copy(update=changed)})
+
+
+def placed(model: str, folder: Path) -> str:
+    """A model's folder, relative to `folder`, by its whole path; an embedded name or a pinned id of a hub as it is."""
+    if model in EMBEDDED or hub_id(model) is not None:
+        return model
+    return str((folder / Path(model).expanduser()).resolve())
 
 
 def _meant(mistakes: list[Any]) -> list[Any]:
@@ -278,7 +341,7 @@ def _told(path: Path, places: dict[tuple[str | int, ...], int], mistake: Any) ->
     elif kind == "missing":
         said = "missing"
     elif kind == "string_pattern_mismatch":
-        said = "must begin with a small letter; letters, digits, - and _ may follow, 64 in all"
+        said = _PATTERNS[mistake["ctx"]["pattern"]]
     elif kind == "timezone_aware":
         said = "needs a time zone, such as the Z in 2026-01-01T00:00:00Z"
     return f"{path}:{line}: {key or 'file'}: {said}"
@@ -288,6 +351,8 @@ def _keys(location: tuple[str | int, ...]) -> list[str]:
     parts: dict[str, type[_Part]] = {
         "sweep": SweepPart, "cluster": ClusterPart, "classify": ClassifyPart, "source": SourcePart
     }  # fmt: skip
+    if location[:2] == ("classify", "models"):
+        return list(ModelPart.model_fields)
     return list((parts[str(location[0])] if location else SweepConfig).model_fields)
 
 
@@ -302,14 +367,15 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
     here: tuple[str | int, ...] = ()
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if found := re.match(r"\s*\[\[\s*([\w-]+)\s*\]\]", line):
+        if found := re.match(r"\s*\[\[\s*([\w.-]+)\s*\]\]", line):
             index = counts.get(found[1], 0)
             counts[found[1]] = index + 1
-            here = (found[1], index)
-            places.setdefault((found[1],), number)
+            table = tuple(found[1].split("."))
+            here = (*table, index)
+            places.setdefault(table, number)
             places[here] = number
-        elif found := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
-            here = (found[1],)
+        elif found := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+            here = tuple(found[1].split("."))
             places.setdefault(here, number)
         elif found := re.match(r"\s*\"?([\w-]+)\"?\s*=", line):
             places.setdefault((*here, found[1]), number)
@@ -349,8 +415,11 @@ kind = "local"                         # or "cuda", or "address" with address = 
 workers = 2
 
 [classify]
-model = "default"                      # or a model folder
+model = "default"                      # or a folder, or an id of a hub at a pinned revision: owner/name@<40 hex digits>
+# thresholds = {{ rumor = 0.6 }}         # a score at or over it is a flag
 # token_budget = 512                   # tokens of a batch
+# Several models at once: a [[classify.models]] for each, with model, name, labels = {{ toxic = "abuse" }} (the model's
+# label and the column that it becomes), thresholds, definitions, engine, device ("cpu", "cuda") and dtype.
 
 # Mastodon-API servers: public, local, tag (value), account (value).
 [[source]]
@@ -365,6 +434,13 @@ platform = "bluesky"
 url = "https://public.api.bsky.app"
 kind = "author"
 value = "bsky.app"
+
+# Hacker News: all, stories, comments, search (value), author (value) from its search at https://hn.algolia.com; items,
+# all of them one by one, from https://hacker-news.firebaseio.com.
+[[source]]
+platform = "hackernews"
+url = "https://hn.algolia.com"
+kind = "all"
 
 # Feeds: RSS, Atom, JSON Feed.
 [[source]]

@@ -31,8 +31,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from classify.model import DEFAULT, load, prepare
+from classify.model import load, prepare
 from classify.scoring import score_texts
+from classify.spec import DEFAULT
 from crawlers.post import POST_SCHEMA
 from pipelines.archive import Manifest, read_archive, run_manifest, run_manifests, sweep_ids, sweep_manifest
 from pipelines.compare import RunsCompared, SweepsCompared, compare

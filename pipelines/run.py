@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.classify import classify_sweep
+from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import SweepConfig
 from pipelines.crawl import crawl_sweep
 from pipelines.errors import Exit, SealedError
@@ -17,7 +17,7 @@ def run_sweep(config: SweepConfig, progress: Progress, out: Path | None, links: 
     nothing but the report's file. Errors: those of its steps."""
     with suppress(SealedError):
         crawl_sweep(config, progress)
-    run, _ = classify_sweep(config, progress)
+    run, _ = classify_sweep(RunRequest.of(config), progress)
     report_sweep(config, progress, run, out, links)
     sources = sweep_status(config)["sources"]
     return Exit.GAPS if any(source["gaps"] for source in sources) else Exit.DONE

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crawlers.sink import Traffic
 from pipelines.archive import FORMAT
-from pipelines.classify import classify_sweep
+from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import load_sweep
 from pipelines.progress import Progress
 from pipelines.seal import seal
@@ -36,7 +36,7 @@ def make(folder: Path) -> Path:
     seal(store, settings.lease, seal_settings(part_rows=25, sources=SOURCES))
     model = small_model.make(folder / "small")
     (folder / "sweep.toml").write_text(one_source("https://one.example") + f'\n[classify]\nmodel = "{model}"\n')
-    classify_sweep(load_sweep(folder / "sweep.toml"), Progress())
+    classify_sweep(RunRequest.of(load_sweep(folder / "sweep.toml")), Progress())
     for left in ("leases", "tmp"):
         store.remove(left)
     return archive

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from classify.spec import ModelSpec
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
 from pipelines.config import example, load_sweep
 from pipelines.errors import ConfigError
 from pipelines.keys import load_key
-from tests.sweeps import NOON
+from tests.sweeps import NOON, one_source
 
 
 def test_the_file_that_init_writes_is_valid(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_a_source_has_one_name_however_it_is_written(tmp_path: Path) -> None:
     assert load_sweep(path).sources[1].value == "bsky.app"
     path.write_text(path.read_text() + '\n[[source]]\nplatform = "bluesky"\nurl = "https://public.api.bsky.app."\n'
                     'kind = "author"\nvalue = "bsky.app"\n')  # fmt: skip
-    with pytest.raises(ConfigError, match=r"source\[3\] is the same as source\[1\]"):
+    with pytest.raises(ConfigError, match=r"source\[\d+\] is the same as source\[1\]"):
         load_sweep(path)
 
 
@@ -164,3 +165,62 @@ def test_a_key_of_another_length_is_refused_without_being_told(monkeypatch: pyte
     with pytest.raises(ConfigError) as caught:
         load_key()
     assert "abcd1234" not in str(caught.value)
+
+
+SEVERAL = """
+[[classify.models]]
+model = "default"
+thresholds = { rumor = 0.6 }
+
+[[classify.models]]
+name = "toxicity"
+model = "example/toxic@0123456789abcdef0123456789abcdef01234567"
+labels = { toxic = "abuse_too" }
+engine = "torch"
+device = "cuda:1"
+dtype = "bfloat16"
+"""
+
+
+def swept_by(tmp_path: Path, models: str) -> Path:
+    path = tmp_path / "sweep.toml"
+    path.write_text(one_source("https://one.example") + models)
+    return path
+
+
+def test_a_sweep_file_names_one_model_or_several(tmp_path: Path) -> None:
+    one = load_sweep(swept_by(tmp_path, '[classify]\nmodel = "mine"\nthresholds = { rumor = 0.7 }\n'))
+    assert [part.spec for part in one.classify.each] == [
+        ModelSpec(str(tmp_path / "mine"), thresholds=(("rumor", 0.7),))
+    ]
+    first, second = (part.spec for part in load_sweep(swept_by(tmp_path, SEVERAL)).classify.each)
+    assert first == ModelSpec("default", thresholds=(("rumor", 0.6),))
+    assert second.model == "example/toxic@0123456789abcdef0123456789abcdef01234567"
+    assert (second.name, second.engine, second.device, second.dtype) == ("toxicity", "torch", "cuda:1", "bfloat16")
+    assert second.labels == (("toxic", "abuse_too"),)
+
+
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        (SEVERAL + '[classify]\nmodel = "mine"\n', r"classify.models: models stand in \[\[classify.models\]\] or one"),
+        (SEVERAL.replace('engine = "torch"', 'engin = "torch"'), r":22: classify.models\[1\].engin: unknown key"),
+        (SEVERAL.replace("0.6", "1.6"), r":16: classify.models\[0\].thresholds.rumor: .*less than or equal to 1"),
+        (SEVERAL.replace("abuse_too", "abuse too"), r":21: classify.models\[1\].labels.toxic: must begin with"),
+        (SEVERAL.replace("cuda:1", "gpu"), r":23: classify.models\[1\].device: use cpu, cuda or cuda:<number>"),
+        (SEVERAL.replace('"toxicity"', '"../x"'), r":19: classify.models\[1\].name: must begin with a letter"),
+    ],
+)
+def test_mistakes_in_models_are_told_with_their_lines(tmp_path: Path, models: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_sweep(swept_by(tmp_path, models))
+
+
+def test_the_public_form_shows_models_without_their_folders(tmp_path: Path) -> None:
+    public = load_sweep(swept_by(tmp_path, SEVERAL.replace('"default"', '"secret/place/mine"'))).public(
+        Pseudonyms(bytes(32))
+    )
+    assert [part["model"] for part in public["classify"]["models"]] == [
+        "mine",
+        "example/toxic@0123456789abcdef0123456789abcdef01234567",
+    ]

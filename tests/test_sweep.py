@@ -3,6 +3,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -314,3 +315,13 @@ def test_another_key_is_refused(swept: Path) -> None:
     assert done.returncode == 2
     assert Pseudonyms(bytes.fromhex(KEY)).fingerprint in done.stderr
     assert KEY not in done.stderr
+
+
+def test_a_run_of_the_sample_sweep_repeated_is_exact(swept: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept / "archive", tmp_path / "archive")
+    (run,) = (path.stem for path in (tmp_path / "archive/manifests/runs").iterdir())
+    done = postsweep("rerun", run, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert (outcome["verdict"], outcome["moved"], outcome["causes"]) == ("exact", 0, [])
+    assert outcome["scores"] > 1000

