@@ -226,6 +226,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Another run's of that sweep, or another sweep's.")],
     archive: Annotated[Path, typer.Option(help="The archive's folder.")] = Path("archive"),
     as_json: Json = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML page to write instead.")] = None,
 ) -> int:
     """Say what differs between two runs of a sweep, or two sweeps, and why.
 
@@ -238,6 +239,11 @@ def compare(
 
     with open_progress().stage("compare"):
         found = compare_ids(archive, first, second)
+    if out is not None:
+        from pipelines.report.comparison import build_comparison
+
+        typer.echo(f"comparison: {build_comparison(found, out).resolve()}")
+        return Exit.DONE
     typer.echo(json.dumps(comparison_json(found), indent=2) if as_json else "\n".join(lines(found)))
     return Exit.DONE
 

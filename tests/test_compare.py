@@ -19,6 +19,7 @@ from pipelines.compare import QUANTILES, LabelChange, RunsCompared, SweepsCompar
 from pipelines.compare_text import lines
 from pipelines.errors import ConfigError
 from pipelines.paired import Pairs
+from pipelines.report.comparison import build_comparison
 from tests.jobs import postsweep
 from tests.runs import DAY, run_of, sweep_of
 from tests.sweeps import NAMES, NOON, SOURCES, page, post
@@ -199,6 +200,29 @@ def test_json_holds_all_of_it(root: Path, runs: RunsCompared) -> None:
     assert told["compared"] == "runs"
     assert told["labels"][0]["total"]["kappa"] == pytest.approx(0.8196, abs=1e-4)
     assert told["causes"][0]["what"] == "label scam"
+
+
+def test_the_page_opens_offline_and_holds_no_strangers_markup(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    done = postsweep("compare", "first", "second", "--archive", str(root), "-o", str(out), cwd=root)
+    assert done.stdout == f"comparison: {out}\n", done.stderr
+    page = out.read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; 6" in page
+    assert "label scam: from model default, then not there" in page
+    assert '<td>all</td><td class="n">22</td><td class="n">45.45 %</td><td class="n">54.55 %</td>' in page
+    assert "A label of the second run only: 22 of 22 flagged" in page
+    assert not re.search(r"<script|\x1b|\u202e|https?://|rivermint|native\d", page)
+    done = postsweep("compare", "first", "second", "--archive", str(root), "-o", "no/page.html", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 3)
+
+
+def test_the_page_of_two_sweeps_says_what_the_text_says(tmp_path: Path) -> None:
+    gap = Gap(NOON - timedelta(hours=1), NOON + timedelta(seconds=1), "the server asks for a login")
+    found = moved(tmp_path, ("2026-01-01T12:00:01Z", "2026-01-02T12:00:00Z"), [gap])
+    page = build_comparison(found, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<td class="n">5</td><td class="n">1</td><td class="n">2</td><td class="n">2</td>' in page
+    assert page.count('<p class="gap">') == len(found.cautions)
+    assert not re.search(r"boats|ships|rivermint", page)
 
 
 def moved(root: Path, window: tuple[str, str] = DAY, gaps: list[Gap] | None = None) -> SweepsCompared:
