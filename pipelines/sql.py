@@ -1,6 +1,6 @@
 """SQL over an archive: DuckDB sees the sealed tables under plain names, and nothing else.
 
-What is let in is decided three times over, each way alone being enough to keep a query from the rest of the machine:
+A query is kept from the rest of the machine in three ways, so that a hole in one of them is not a hole in all:
 
 - DuckDB's own parser must find one statement that only reads, out of the archive's tables and its own subqueries, and
   no table function but a few that make rows out of their arguments. So a query names no file, setting or extension.
@@ -172,12 +172,15 @@ class Answer:
     def write(self, out: Path, limit: int | None = None, *, private: bool = False) -> int:
         """Writes the rows, or the first of them, to a .parquet, .csv or .jsonl file, as they come; returns how many.
 
-        `private`: nobody but its owner may read the file. Errors: also ConfigError (an unknown ending, no such folder).
+        `private`: nobody but its owner may read the file. Errors: also ConfigError (an unknown ending, no such folder,
+        a place in the archive).
         """
         if out.suffix.lower() not in ENDINGS:
             raise ConfigError(f"{out}: unknown ending {out.suffix!r}; use one of {', '.join(ENDINGS)}")
         if not out.resolve().parent.is_dir() or out.is_dir():
             raise ConfigError(f"{out}: not a file in a folder that exists; name another")
+        if out.resolve().is_relative_to(self._engine.root.resolve()):
+            raise ConfigError(f"{out}: lies in the archive, which holds nothing but what was committed; name another")
         asked = self._relation if limit is None else self._relation.limit(limit)
 
         def written() -> int:
