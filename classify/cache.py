@@ -4,7 +4,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from classify.errors import ModelError
@@ -29,11 +30,7 @@ def put(folder: Path, make: Callable[[Path], None]) -> Path:
 
     Errors: ModelError when the cache cannot be written, and what `make` raises.
     """
-    for left in folder.parent.glob(".making-*"):
-        if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
+    with making(folder.parent) as made:
         make(made)
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
@@ -42,8 +39,23 @@ def put(folder: Path, make: Callable[[Path], None]) -> Path:
         except OSError:
             if not folder.is_dir():  # else another process was first, with the same files
                 raise
-    except OSError as error:
-        raise ModelError(f"{folder}: not writable ({error.strerror}); free space, or set POSTSWEEP_CACHE") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def making(cache: Path) -> Iterator[Path]:
+    """A new folder in the cache to make files in, which is gone after the block but for what was moved elsewhere.
+
+    Errors: ModelError when the cache cannot be written, in the block too.
+    """
+    try:
+        for left in cache.glob(".making-*"):
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        made = Path(tempfile.mkdtemp(dir=cache, prefix=".making-"))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"{cache}: not writable ({error.strerror}); free space, or set POSTSWEEP_CACHE") from error

@@ -6,12 +6,12 @@ weights. Pickles and code are never fetched.
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from classify.cache import cache_folder, put
+from classify.cache import cache_folder, making
 from classify.checkpoint import GRAPHS, INDEX, READ, WEIGHTS, check_config, no_tokenizer
 from classify.errors import ModelError
 from classify.files import digest_of
@@ -32,12 +32,11 @@ def hub_folder(spec: ModelSpec, repo: str, revision: str) -> Path:
     """
     folder = cache_folder() / f"{repo.replace('/', '--')}@{revision}"
     if not (folder / _LISTING).is_file():
-        found = _list(repo, revision)
-
-        def make(made: Path) -> None:
-            (made / _LISTING).write_text(json.dumps(found), encoding="utf-8")
-
-        put(folder, make)
+        found = json.dumps(_list(repo, revision))
+        with making(folder.parent) as place:
+            (place / _LISTING).write_text(found, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            (place / _LISTING).replace(folder / _LISTING)
     listing: Listing = json.loads((folder / _LISTING).read_text(encoding="utf-8"))
     if "tokenizer.json" not in listing:
         raise no_tokenizer(spec.model, listing)
@@ -53,15 +52,17 @@ def fetch(repo: str, revision: str, names: Sequence[str], folder: Path) -> None:
     """Downloads files of a repository at a commit into a folder. Errors: ModelError."""
     from huggingface_hub import snapshot_download
 
+    # Asked for first: it fails at once where there is no hub, while a download tries for a while.
+    listing = _list(repo, revision)
+    for name in names:
+        if name not in listing:
+            raise ModelError(f"{repo}@{revision}: the hub has no {name} there; look at the repository's files")
     try:
         endpoint = os.environ.get("HF_ENDPOINT")
         snapshot_download(repo, revision=revision, allow_patterns=list(names), local_dir=folder, endpoint=endpoint)
     except Exception as error:
         # The hub's client raises its own, its transport's and the system's errors.
         raise _unreachable(repo, revision, error) from None
-    for name in names:
-        if not (folder / name).is_file():
-            raise ModelError(f"{repo}@{revision}: the hub has no {name} there; look at the repository's files")
 
 
 def _list(repo: str, revision: str) -> Listing:
@@ -85,8 +86,7 @@ def _complete(folder: Path, repo: str, revision: str, listing: Listing, names: S
     missing = [name for name in names if not _is_there(folder / name, listing[name]["size"])]
     if not missing:
         return
-    with TemporaryDirectory(dir=folder.parent, prefix=".making-") as place:
-        fetched = Path(place)
+    with making(folder.parent) as fetched:
         fetch(repo, revision, missing, fetched)
         for name in missing:
             wanted = listing[name]["sha256"]
@@ -108,8 +108,10 @@ def _weights(spec: ModelSpec, listing: Listing) -> str:
     found = graph if onnx else tensors
     if found is not None:
         return found
-    held = ", ".join(name for name in sorted(listing) if name.endswith((".bin", ".pt", ".onnx", ".safetensors")))
-    if graph is None and tensors is None and ".bin" in held:
+    known = re.compile(r"(onnx/)?(pytorch_)?model.*\.(bin|onnx|safetensors)")
+    weights = [name for name in sorted(listing) if known.fullmatch(name)]
+    held = ", ".join(weights)
+    if weights and all(name.endswith(".bin") for name in weights):
         raise ModelError(
             f"{spec.model}: has pickled weights alone ({held}), which can run code and are refused; name a commit with "
             "model.safetensors"

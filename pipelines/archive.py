@@ -184,6 +184,7 @@ def _of_today(manifest: Manifest) -> Manifest:
             "asked": [{"labels": None, "thresholds": [], "definitions": []}],
             "labels": [{**label, "model": model["name"]} for label in model["labels"]],
             "tolerance": 0.0,
+            "tolerance_texts": 0,
             "near_threshold": None,
             "environments": None,
         }

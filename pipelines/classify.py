@@ -33,6 +33,7 @@ from pipelines.archive import (
     open_archive,
     run_manifest,
     run_manifest_name,
+    run_manifests,
     software,
     sweep_manifest,
     write_manifest,
@@ -81,6 +82,22 @@ class Plan:
         return f"{self.sweep['sweep']}-{called}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
 
+    def earlier(self, store: Store) -> Manifest | None:
+        """A finished run that holds the scores of the same models over the same posts, whatever it flagged by."""
+        wanted = [_scored_by(model) for model in self.described]
+        for run in run_manifests(store, self.sweep["sweep"]):
+            same = run["generation"] == self.sweep["generation"] and run["environments"] is not None
+            if same and [_scored_by(model) for model in run["models"]] == wanted:
+                return run
+        return None
+
+
+def _scored_by(model: dict[str, Any]) -> list[object]:
+    """All that decides a model's scores and which of them a run keeps: what a threshold or a name does not change."""
+    keys = ("digest", "engine", "device", "dtype")
+    return [*(model[key] for key in keys), [label["of"] for label in model["labels"]]]
+
+
 def plan_run(sweep: Manifest, specs: Iterable[ModelSpec], progress: Progress) -> Plan:
     """Prepares the models; only this may use the network. Errors: ModelError, also for models of one column's name."""
     with progress.stage("prepare model"):
@@ -109,7 +126,7 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
-            score_parts(store, lease, plan, incoming_run(run), request, progress)
+            score_parts(store, lease, plan, incoming_run(run), request, progress, plan.earlier(store))
             lease.check(store)
             store.move_folder(incoming_run(run), final)
         write_manifest(store, run_manifest_name(run), make_manifest(store, plan, final, request.token_budget))
@@ -125,10 +142,19 @@ def sealed(store: Store, sweep: str) -> Manifest:
 
 
 def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
-    store: Store, lease: Lease, plan: Plan, folder: str, request: RunRequest, progress: Progress
+    store: Store,
+    lease: Lease,
+    plan: Plan,
+    folder: str,
+    request: RunRequest,
+    progress: Progress,
+    earlier: Manifest | None = None,
 ) -> None:
-    """Scores all parts of the plan's sweep into a folder; those that stand there already are left. Errors: ModelError,
-    ClusterError, ArchiveError."""
+    """Scores all parts of the plan's sweep into a folder; those that stand there already are left.
+
+    `earlier` is a run that holds these scores. Errors: ModelError, ClusterError, ArchiveError.
+    """
+    taken = {} if earlier is None else {part["posts_path"]: part["path"] for part in earlier["parts"]}
     parts = plan.sweep["parts"]["posts"]
     jobs = [
         PartJob(
@@ -141,12 +167,13 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
             scores_path=_scores_path(folder, part),
             models=plan.refs,
             token_budget=request.token_budget,
+            earlier=taken.get(part["path"]),
         )
         for part in parts
     ]
     rows = {part["path"]: part["rows"] for part in parts}
     undone = [job for job in jobs if not is_done(store, job)]
-    needs = GPU if any(spec.device.startswith("cuda") for spec in request.models) else None
+    needs = GPU if earlier is None and any(spec.device.startswith("cuda") for spec in request.models) else None
     with progress.stage("classify", total=sum(rows.values())) as stage:
         stage.advance(sum(rows.values()) - sum(rows[job.posts_path] for job in undone))
         if not undone:
@@ -174,7 +201,7 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
     names = [label["name"] for label in labels]
     counts: dict[str, Any] = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(names, 0)}
     parts = []
-    tolerance = 0.0
+    tolerance, measured = 0.0, 0
     environments: Counter[bytes] = Counter()
     whole = Digest()
     for part in plan.sweep["parts"]["posts"]:
@@ -188,6 +215,8 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
             counts[key] += noted["counts"][key]
         for label, count in noted["counts"]["flags"].items():
             counts["flags"][label] += count
+        tolerance = max(tolerance, noted["tolerance"])
+        measured += noted["tolerance_texts"]
         environments[orjson.dumps(noted["environment"], option=orjson.OPT_SORT_KEYS)] += 1
         parts.append(
             {
@@ -216,6 +245,7 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
         "labels": labels,
         "exactness": "exact" if exact else "tolerance",
         "tolerance": tolerance,
+        "tolerance_texts": measured,
         "near_threshold": near_threshold([store.path(part["path"]) for part in parts], labels, tolerance),
         "environments": [{**orjson.loads(key), "parts": environments[key]} for key in sorted(environments)],
         "token_budget": token_budget,

