@@ -231,7 +231,7 @@ def test_two_models_with_one_column_are_named(whole: Path, folder: Path) -> None
     two = load(prepare(ModelSpec(str(folder), name="second", labels=(("calm", "Toxic"),))))
     with pytest.raises(ModelError, match="first and second both give a column 'Toxic'; map one of them"):
         score_texts([one, two], TEXTS)
-    with pytest.raises(ModelError, match="both give a column"):
+    with pytest.raises(ModelError, match="two models of the run are called first; give one another name"):
         score_texts([one, one], TEXTS)
 
 
