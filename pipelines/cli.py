@@ -224,7 +224,7 @@ def sql(
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A run's id, or a sweep's.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another run's of that sweep, or another sweep's.")],
-    archive: Annotated[Path, typer.Option(help="The archive's folder.")] = Path("archive"),
+    archive: InArchive = Path("archive"),
     as_json: Json = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML page to write instead.")] = None,
 ) -> int:
