@@ -100,7 +100,9 @@ def make(root: Path, rows: int) -> None:
         "parts": {"posts": parts["posts"], "rejects": [], "identities": [], "accounts": []},
     }  # fmt: skip
     write_manifest(store, sweep_manifest_name("large"), sweep)
-    labels = [{"name": label, "definition": label, "threshold": 0.9} for label in LABELS]
+    labels = [
+        {"name": label, "definition": label, "threshold": 0.9, "model": "default", "of": label} for label in LABELS
+    ]
     run = {
         "format": FORMAT, "run": "first", "sweep": "large", "generation": 0, "finished_at": "2026-01-02T02:00:00Z",
         "labels": labels, "exactness": "exact", "digest": "0" * 64, "parts": parts["scores"],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classify.description import Description
+from classify.description import Description, EngineKind
 from classify.engines import resolve
 from classify.errors import ModelError
 from classify.files import check_digests, digest_of, refuse_links_out, refuse_pickles
@@ -38,17 +38,21 @@ _FURTHER_PAD = frozenset(
 _NLI = frozenset({"entailment", "contradiction", "not_entailment", "not_equivalent", "not_duplicate", "not_paraphrase"})
 _PAIR_TASKS = frozenset({"mnli", "qnli", "qqp", "mrpc", "rte", "wnli", "stsb", "sts-b", "snli", "xnli", "paws"})
 _PAIR_PIPELINES = frozenset({"zero-shot-classification", "text-ranking", "sentence-similarity"})
-_HEAD = re.compile(r"(.*\.)?(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight")
+_HEAD = re.compile(r"(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight")
 _LONGEST_DEFAULT = 512
 _LONGEST = 65_536
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """The files that hold the weights for each engine, and the rows of the classifier where a header tells them."""
+    """The weights that a spec means: the engine that reads them and their files."""
 
-    graph: str | None
-    tensors: tuple[str, ...]
+    engine: EngineKind
+    files: tuple[str, ...]
+    rows: int | None = None
+    """How many logits the classifier gives, where its header tells."""
+    graph: str | None = None
+    exact: bool = False
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -68,24 +72,14 @@ def read_checkpoint(folder: Path, spec: ModelSpec, known: Mapping[str, str] | No
     config = check_config(folder)
     if not (folder / "tokenizer.json").is_file():
         raise no_tokenizer(str(folder), [entry.name for entry in folder.iterdir()])
-    weights = _weights(folder)
-    engine = resolve(spec, folder, onnx=weights.graph is not None, torch=bool(weights.tensors))
-    if engine == "onnxruntime":
-        graph = str(weights.graph)
-        opened = read_graph(folder / graph)
-        used, exact = _graph_files(folder, graph, opened.external), opened.exact
-        rows = None
-    else:
-        graph, exact = None, False
-        used = weights.tensors
-        rows = _classifier_rows(folder, used)
-    refuse_pickles(folder, [name for name in used if name != INDEX], "safetensors")
-    names = [*(name for name in READ if (folder / name).is_file()), *used]
+    weights = _weights(folder, spec)
+    refuse_pickles(folder, [name for name in weights.files if name != INDEX], "safetensors")
+    names = [*(name for name in READ if (folder / name).is_file()), *weights.files]
     if known is not None and set(known) != set(names):
         raise ModelError(f"{folder}: holds other files than when it was prepared; prepare it again")
     files = dict(known) if known is not None else {name: digest_of(folder / name) for name in names}
     card = _front_matter(folder / "README.md")
-    labels = _labels(folder, config, rows, spec)
+    labels = _labels(folder, config, weights.rows, spec)
     _refuse_pairs(folder, config, card, labels)
     window = _window(folder, config)
     return Description(
@@ -93,14 +87,14 @@ def read_checkpoint(folder: Path, spec: ModelSpec, known: Mapping[str, str] | No
         digest=hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
         labels=labels,
         activation=_activation(folder, config, len(labels)),
-        engine=engine,
-        exactness="exact" if engine == "onnxruntime" and exact else "tolerance",
+        engine=weights.engine,
+        exactness="exact" if weights.exact else "tolerance",
         window=window,
         overlap=window // 8,
         base=", ".join(config["architectures"]),
         licence=_text(config.get("license")) or card.get("license"),
         pad=_pad(config),
-        graph=graph,
+        graph=weights.graph,
     )
 
 
@@ -137,7 +131,7 @@ def no_tokenizer(where: str, names: Iterable[str]) -> ModelError:
     return ModelError(f"{where}: has no tokenizer.json; put the model's own there")
 
 
-def _weights(folder: Path) -> _Weights:
+def _weights(folder: Path, spec: ModelSpec) -> _Weights:
     graph = next((name for name in GRAPHS if (folder / name).is_file()), None)
     tensors: tuple[str, ...] = ()
     if (folder / WEIGHTS).is_file():
@@ -147,7 +141,11 @@ def _weights(folder: Path) -> _Weights:
     if graph is None and not tensors:
         refuse_pickles(folder, [entry.name for entry in sorted(folder.iterdir()) if entry.is_file()], "safetensors")
         raise ModelError(f"{folder}: no weights here that this version reads; add model.safetensors or model.onnx")
-    return _Weights(graph, tensors)
+    engine = resolve(spec, folder, onnx=graph is not None, torch=bool(tensors))
+    if engine == "torch" or graph is None:
+        return _Weights(engine, tensors, _classifier_rows(folder, tensors))
+    opened = read_graph(folder / graph)
+    return _Weights(engine, _graph_files(folder, graph, opened.external), graph=graph, exact=opened.exact)
 
 
 def _weight_map(folder: Path) -> dict[str, str]:

@@ -77,9 +77,11 @@ def official_folder(files: Mapping[str, str] = OFFICIAL_FILES) -> Path:
     """
     shipped = _shipped(PLAIN_GRAPH)
     folder = _folder(OFFICIAL, {**shipped, "hub": json.dumps(dict(files), sort_keys=True).encode()})
-    described = folder / "model.json"
-    if described.is_file() and _is_whole(folder, json.loads(described.read_bytes())["files"]):
-        return folder
+    try:
+        if _is_whole(folder, json.loads((folder / "model.json").read_bytes())["files"]):
+            return folder
+    except (OSError, ValueError, KeyError):
+        pass  # not there, or damaged: made anew
 
     def make(made: Path) -> None:
         with TemporaryDirectory(dir=made) as fetched:

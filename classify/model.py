@@ -1,6 +1,6 @@
 """Models: prepared once on disk, then loaded by each worker from there, verified by digest, without a network.
 
-A model is a folder, of the embedded model, in the project's own format (`classify.folder`) or in the layout of
+A model is a folder, in the project's own format (`classify.folder`; the embedded model's is one) or in the layout of
 transformers (`classify.checkpoint`). What it says of itself is read without an engine; `load` opens it in one.
 """
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from classify.errors import ModelError
@@ -81,6 +82,14 @@ def hub_id(model: str) -> tuple[str, str] | None:
     """Repository and commit of a pinned model of the hub, None for what is no such id."""
     found = _PINNED.fullmatch(model)
     return (found["repo"], found["revision"]) if found else None
+
+
+def located(model: str, beside: Path) -> str:
+    """A model as a file in the folder `beside` names it: a folder's path from there, any other name as it is."""
+    if model in EMBEDDED or hub_id(model):
+        return model
+    path = beside / Path(model).expanduser()
+    return str(path) if path.is_dir() or not looks_unpinned(model) else model
 
 
 def looks_unpinned(model: str) -> bool:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 from classify.scoring import TOKEN_BUDGET
-from classify.spec import Dtype, EngineName, ModelSpec
+from classify.spec import Dtype, EngineName, ModelSpec, located
 from cluster.open import ClusterSpec
 from pipelines.classify import RunRequest
-from pipelines.config import load_sweep, placed
+from pipelines.config import load_sweep
 from pipelines.errors import ConfigError
 
 WORKERS = 2
@@ -56,7 +56,7 @@ def changed(  # noqa: PLR0917 - the command's own options
 
 def spec_of(model: str, device: str | None, dtype: str | None, engine: str | None) -> ModelSpec:
     """A model as a command line names it: folders relative to where it is run. Errors: ConfigError."""
-    return _computed(ModelSpec(placed(model, Path.cwd())), device, dtype, engine)
+    return _computed(ModelSpec(located(model, Path.cwd())), device, dtype, engine)
 
 
 def pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.archive import Manifest
 
-_OF_MODEL = ("window", "overlap", "engine", "device", "dtype", "exactness", "languages")
+_OF_MODEL = ("window", "overlap", "activation", "engine", "device", "dtype", "exactness", "languages")
 _OF_RUN = ("exactness", "tolerance", "token_budget")
 _LONG = 16
 """Hexadecimal digits of a digest that a line shows."""
@@ -35,7 +35,11 @@ def causes(old: Manifest, new: Manifest) -> list[Cause]:
     if "models" in old and "models" in new:
         found += _of_models(old["models"], new["models"])
     if "labels" in old and "labels" in new:
-        found += _of_labels(_by_name(old["labels"]), _by_name(new["labels"]))
+        # Of one model each, what every label comes from is said already.
+        keys = (
+            ("threshold",) if len(old.get("models", ())) == len(new.get("models", ())) == 1 else ("threshold", "model")
+        )
+        found += _of_labels(_by_name(old["labels"]), _by_name(new["labels"]), keys)
     found += _values(old, new, _OF_RUN, "")
     found += _of_environments(old, new)
     if "software" in old and "software" in new:
@@ -65,7 +69,7 @@ def _of_models(old: list[Manifest], new: list[Manifest]) -> Iterable[Cause]:
         yield from _values(left, right, _OF_MODEL, f" of model {name}")
 
 
-def _of_labels(old: Manifest, new: Manifest) -> Iterable[Cause]:
+def _of_labels(old: Manifest, new: Manifest, keys: Iterable[str]) -> Iterable[Cause]:
     for name in [*old, *(name for name in new if name not in old)]:
         left, right = old.get(name), new.get(name)
         if left is None or right is None:
@@ -76,7 +80,7 @@ def _of_labels(old: Manifest, new: Manifest) -> Iterable[Cause]:
         if left["definition"] != right["definition"]:
             text = f"definition of label {name}: reworded"
             yield Cause(f"definition of label {name}", left["definition"], right["definition"], text)
-        yield from _values(left, right, ("threshold", "model"), f" of label {name}")
+        yield from _values(left, right, keys, f" of label {name}")
         if (left["of"], right["of"]) != (name, name):
             yield from _values(left, right, ("of",), f" that label {name} is")
 

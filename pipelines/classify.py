@@ -32,6 +32,7 @@ from pipelines.archive import (
     refuse_changed,
     run_manifest,
     run_manifest_name,
+    run_manifests,
     software,
     sweep_manifest,
     write_manifest,
@@ -82,6 +83,22 @@ class Plan:
         return f"{self.sweep['sweep']}-{called}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
 
+    def earlier(self, store: Store) -> Manifest | None:
+        """A finished run that holds the scores of the same models over the same posts, whatever it flagged by."""
+        wanted = [_scored_by(model) for model in self.described]
+        for run in run_manifests(store, self.sweep["sweep"]):
+            same = run["generation"] == self.sweep["generation"] and run["environments"] is not None
+            if same and [_scored_by(model) for model in run["models"]] == wanted:
+                return run
+        return None
+
+
+def _scored_by(model: dict[str, Any]) -> list[object]:
+    """All that decides a model's scores and which of them a run keeps: what a threshold or a name does not change."""
+    keys = ("digest", "engine", "device", "dtype")
+    return [*(model[key] for key in keys), [label["of"] for label in model["labels"]]]
+
+
 def plan_run(sweep: Manifest, specs: Iterable[ModelSpec], progress: Progress) -> Plan:
     """Prepares the models; only this may use the network. Errors: ModelError, also for models of one column's name."""
     with progress.stage("prepare model"):
@@ -111,7 +128,7 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
-            score_parts(store, lease, plan, incoming_run(run), request, progress)
+            score_parts(store, lease, plan, incoming_run(run), request, progress, plan.earlier(store))
             lease.check(store)
             store.move_folder(incoming_run(run), final)
         write_manifest(store, run_manifest_name(run), make_manifest(store, plan, final, request.token_budget))
@@ -127,10 +144,19 @@ def sealed(store: Store, sweep: str) -> Manifest:
 
 
 def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
-    store: Store, lease: Lease, plan: Plan, folder: str, request: RunRequest, progress: Progress
+    store: Store,
+    lease: Lease,
+    plan: Plan,
+    folder: str,
+    request: RunRequest,
+    progress: Progress,
+    earlier: Manifest | None = None,
 ) -> None:
-    """Scores all parts of the plan's sweep into a folder; those that stand there already are left. Errors: ModelError,
-    ClusterError, ArchiveError."""
+    """Scores all parts of the plan's sweep into a folder; those that stand there already are left.
+
+    `earlier` is a run that holds these scores. Errors: ModelError, ClusterError, ArchiveError.
+    """
+    taken = {} if earlier is None else {part["posts_path"]: part["path"] for part in earlier["parts"]}
     parts = plan.sweep["parts"]["posts"]
     jobs = [
         PartJob(
@@ -143,12 +169,13 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
             scores_path=_scores_path(folder, part),
             models=plan.refs,
             token_budget=request.token_budget,
+            earlier=taken.get(part["path"]),
         )
         for part in parts
     ]
     rows = {part["path"]: part["rows"] for part in parts}
     undone = [job for job in jobs if not is_done(store, job)]
-    needs = GPU if any(spec.device.startswith("cuda") for spec in request.models) else None
+    needs = GPU if earlier is None and any(spec.device.startswith("cuda") for spec in request.models) else None
     with progress.stage("classify", total=sum(rows.values())) as stage:
         stage.advance(sum(rows.values()) - sum(rows[job.posts_path] for job in undone))
         if not undone:

@@ -223,6 +223,34 @@ def sql(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id, or a sweep's.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another run's of that sweep, or another sweep's.")],
+    archive: InArchive = Path("archive"),
+    as_json: Json = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="An HTML page to write instead.")] = None,
+) -> int:
+    """Say what differs between two runs of a sweep, or two sweeps, and why.
+
+    Flags, shares and scores with their uncertainty, and each difference between the manifests by name.
+    """
+    from pipelines.compare import as_json as comparison_json
+    from pipelines.compare import compare as compare_ids
+    from pipelines.compare_text import lines
+    from pipelines.progress import open_progress
+
+    with open_progress().stage("compare"):
+        found = compare_ids(archive, first, second)
+    if out is not None:
+        from pipelines.report.comparison import build_comparison
+
+        typer.echo(f"comparison: {build_comparison(found, out).resolve()}")
+        return Exit.DONE
+    typer.echo(json.dumps(comparison_json(found), indent=2) if as_json else "\n".join(lines(found)))
+    return Exit.DONE
+
+
+@app.command()
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, CSV or Parquet with a column of texts.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the scored rows go: .parquet, .csv or .jsonl.")],

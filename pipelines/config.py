@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from classify.spec import EMBEDDED, ModelSpec, hub_id
+from classify.spec import ModelSpec, hub_id, located
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.safety import literal_is_private
 from crawlers.source import KINDS, Source, Window
@@ -315,16 +315,9 @@ def _rooted(config: SweepConfig, folder: Path) -> SweepConfig:
         return str((folder / Path(name).expanduser()).resolve())
 
     sweep = config.sweep.model_copy(update={"archive": rooted(config.sweep.archive)})
-    models = tuple(part.model_copy(update={"model": placed(part.model, folder)}) for part in config.classify.models)
-    changed = {"model": placed(config.classify.model, folder), "models": models}
+    models = tuple(part.model_copy(update={"model": located(part.model, folder)}) for part in config.classify.models)
+    changed = {"model": located(config.classify.model, folder), "models": models}
     return config.model_copy(update={"sweep": sweep, "classify": config.classify.model_copy(update=changed)})
-
-
-def placed(model: str, folder: Path) -> str:
-    """A model's folder, relative to `folder`, by its whole path; an embedded name or a pinned id of a hub as it is."""
-    if model in EMBEDDED or hub_id(model) is not None:
-        return model
-    return str((folder / Path(model).expanduser()).resolve())
 
 
 def _meant(mistakes: list[Any]) -> list[Any]:

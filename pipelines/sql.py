@@ -1,6 +1,6 @@
 """SQL over an archive: DuckDB sees the sealed tables under plain names, and nothing else.
 
-What is let in is decided three times over, each way alone being enough to keep a query from the rest of the machine:
+A query is kept from the rest of the machine in three ways, so that a hole in one of them is not a hole in all:
 
 - DuckDB's own parser must find one statement that only reads, out of the archive's tables and its own subqueries, and
   no table function but a few that make rows out of their arguments. So a query names no file, setting or extension.
@@ -10,7 +10,7 @@ What is let in is decided three times over, each way alone being enough to keep 
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,9 +55,12 @@ _STATEMENTS = "select, from, with, values, describe, summarize or show tables"
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT, _COUNT = pa.string(), pa.int64()
 
+SCORES = pa.schema([("uid", _TEXT), ("lang", _TEXT), ("windows", pa.int32()), ("flags", pa.list_(_TEXT))])
+"""What every table of scores has, beside a column for each label."""
+
 _SCHEMAS = {
     "posts": POST_SCHEMA,
-    "scores": pa.schema([("uid", _TEXT), ("lang", _TEXT), ("windows", pa.int32()), ("flags", pa.list_(_TEXT))]),
+    "scores": SCORES,
     "rejects": REJECT_SCHEMA,
     "identities": IDENTITY_SCHEMA,
     "accounts": ACCOUNT_SCHEMA,
@@ -169,12 +172,15 @@ class Answer:
     def write(self, out: Path, limit: int | None = None, *, private: bool = False) -> int:
         """Writes the rows, or the first of them, to a .parquet, .csv or .jsonl file, as they come; returns how many.
 
-        `private`: nobody but its owner may read the file. Errors: also ConfigError (an unknown ending, no such folder).
+        `private`: nobody but its owner may read the file. Errors: also ConfigError (an unknown ending, no such folder,
+        a place in the archive).
         """
         if out.suffix.lower() not in ENDINGS:
             raise ConfigError(f"{out}: unknown ending {out.suffix!r}; use one of {', '.join(ENDINGS)}")
         if not out.resolve().parent.is_dir() or out.is_dir():
             raise ConfigError(f"{out}: not a file in a folder that exists; name another")
+        if out.resolve().is_relative_to(self._engine.root.resolve()):
+            raise ConfigError(f"{out}: lies in the archive, which holds nothing but what was committed; name another")
         asked = self._relation if limit is None else self._relation.limit(limit)
 
         def written() -> int:
@@ -206,21 +212,32 @@ class Session:
         with self._engine.told():
             return Answer(self._engine, self._engine.connection.sql(query))
 
+    def keep(self, name: str, query: str) -> "Session":
+        """Runs a query and keeps its rows, out of core, as a table of the session that is returned.
+
+        Errors: those of `ask` and of an answer.
+        """
+        _check(self._engine, query, self.tables)
+        self._engine.run(lambda: self._engine.connection.execute(f"create temp table {name} as {query}"))
+        return Session(self._engine, self.tables | {name})
+
 
 @contextmanager
-def open_sql(root: Path, *, restricted: bool = False) -> Iterator[Session]:
+def open_sql(root: Path, *, restricted: bool = False, only: Collection[str] | None = None) -> Iterator[Session]:
     """Opens an archive for queries: `posts`, `scores`, `rejects`, `runs` and `sweeps` of all that is sealed.
 
-    `restricted` adds `identities` and `accounts`, which lead back to people. The tables' partitions (`sweep`,
-    `platform` and, of scores, `run`) are columns; scores have a column for every label of any run, null where a run
-    has none. Errors: ArchiveError (no archive, a damaged manifest, a file that is missing or a link).
+    `only` names the sweeps that are looked at, with their runs; None stands for all. `restricted` adds `identities` and
+    `accounts`, which lead back to people. The tables' partitions (`sweep`, `platform` and, of scores, `run`) are
+    columns; scores have a column for every label of any run, null where a run has none. Errors: ArchiveError (no
+    archive, a damaged manifest, a file that is missing or a link).
     """
     store = read_archive(root)
-    sweeps = [found for each in sweep_ids(store) if (found := sweep_manifest(store, each)) is not None]
-    runs = run_manifests(store)
+    ids = [each for each in sweep_ids(store) if only is None or each in only]
+    sweeps = [found for each in ids if (found := sweep_manifest(store, each)) is not None]
+    runs = [run for run in run_manifests(store) if only is None or run["sweep"] in only]
     names = [name for name in TABLES if restricted or name not in PRIVATE_TABLES]
-    parts = {name: [_checked(store, part, name) for each in sweeps for part in each["parts"][name]] for name in names}
-    parts["scores"] = [_checked(store, part, "scores") for each in runs for part in each["parts"]]
+    parts = {name: [part_file(store, part, name) for each in sweeps for part in each["parts"][name]] for name in names}
+    parts["scores"] = [part_file(store, part, "scores") for each in runs for part in each["parts"]]
     with tempfile.TemporaryDirectory() as scratch, _opened(Path(scratch), store.root, parts) as engine:
         engine.connection.register("sweeps", pa.Table.from_pylist([_sweep_row(each) for each in sweeps], _SWEEPS))
         engine.connection.register("runs", pa.Table.from_pylist([_run_row(each) for each in runs], _RUNS))
@@ -253,7 +270,7 @@ def answer_query(  # noqa: PLR0917 - what the command line gives
     return f"{shown.num_rows:,} row{'' if shown.num_rows == 1 else 's'}{more}"
 
 
-def _checked(store: Store, part: dict[str, Any], table: str) -> str:
+def part_file(store: Store, part: dict[str, Any], table: str) -> str:
     """The path of a part below the archive. Errors: ArchiveError when it would lead elsewhere."""
     name: str = part["path"]
     pure = PurePosixPath(name)

@@ -12,6 +12,11 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def shortened(text: str, length: int) -> str:
+    """The beginning of a text, whole when it is no longer than `length` characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str | None]], right: Sequence[bool]) -> None:
     """Prints rows under their columns' names, long cells shortened; None is an empty cell.
 
@@ -31,5 +36,4 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str | None]], righ
 
 
 def _cell(text: str) -> str:
-    shown = plain(text[: CELL + 1])
-    return shown if len(shown) <= CELL else f"{shown[: CELL - 1]}…"
+    return shortened(plain(text[: CELL + 1]), CELL)

@@ -96,6 +96,16 @@ def test_each_difference_is_named_in_one_line(new: dict[str, Any], text: str) ->
     assert (back.old, back.new) == (cause.new, cause.old)
 
 
+def test_that_labels_come_from_another_model_is_said_where_there_are_several() -> None:
+    second = {**RUN["models"][0], "name": "tone"}
+    both = {**RUN, "models": [second, *RUN["models"]]}
+    moved = {**both, "labels": [{**RUN["labels"][0], "model": "tone"}, RUN["labels"][1]]}
+    assert [cause.text for cause in causes(both, moved)] == ["model of label rumor: default, then tone"]
+    renamed = changed("models", 0, "name", "small")
+    renamed["labels"] = [{**label, "model": "small"} for label in renamed["labels"]]
+    assert [cause.text for cause in causes(RUN, renamed)] == ["model: default, then small"]
+
+
 def test_models_of_several_are_matched_by_name() -> None:
     second = {**RUN["models"][0], "name": "tone", "digest": "99" * 32}
     both = {**RUN, "models": [second, *RUN["models"]]}

@@ -116,6 +116,7 @@ def test_paths_are_relative_to_the_sweep_file_or_to_home(tmp_path: Path, monkeyp
     text = example(NOON).replace('model = "default"', 'model = "models/mine"')
     path.write_text(text.replace('archive = "archive"', 'archive = "~/archive"'))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "models/mine").mkdir(parents=True)
     config = load_sweep(path)
     assert config.classify.model == str(tmp_path / "models/mine")
     assert config.archive == tmp_path / "home/archive"

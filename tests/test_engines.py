@@ -24,6 +24,7 @@ from classify.engines.torch import TorchEngine, tokens_for
 from classify.errors import ModelError
 from classify.model import Model, ModelSpec, describe_model, load, prepare
 from classify.scoring import score_texts
+from classify.spec import located
 from classify.tolerance import measured_tolerance
 from tests import small_classifiers, small_model
 from tests.recombined import posts
@@ -230,7 +231,7 @@ def test_two_models_with_one_column_are_named(whole: Path, folder: Path) -> None
     two = load(prepare(ModelSpec(str(folder), name="second", labels=(("calm", "Toxic"),))))
     with pytest.raises(ModelError, match="first and second both give a column 'Toxic'; map one of them"):
         score_texts([one, two], TEXTS)
-    with pytest.raises(ModelError, match="both give a column"):
+    with pytest.raises(ModelError, match="two models of the run are called first; give one another name"):
         score_texts([one, one], TEXTS)
 
 
@@ -472,6 +473,16 @@ def test_a_graph_with_other_labels_is_refused(folder: Path, whole: Path) -> None
 )
 def test_a_model_of_the_hub_without_a_commit_says_how_to_pin_one(model: str) -> None:
     assert "pin one as owner/name@<commit>, the 40 hex digits" in refused(model)
+
+
+def test_what_a_file_names_is_a_folder_beside_it_or_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "models/tiny").mkdir(parents=True)
+    pinned = f"unitary/toxic-bert@{'0a' * 20}"
+    for model in ("default", "default-official", pinned, "unitary/toxic-bert", "unitary/toxic-bert@main"):
+        assert located(model, tmp_path) == model
+    for model in ("models/tiny", "gone", "./models/gone", "../x/y/z"):
+        assert located(model, tmp_path) == str(tmp_path / model)
+    assert located("/srv/models/tiny", tmp_path) == "/srv/models/tiny"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from classify.engines.torch import TorchEngine
 from classify.model import Model, ModelSpec, load, prepare
 from classify.scoring import score_texts
 from classify.tolerance import measured_tolerance
@@ -69,6 +70,17 @@ def test_the_default_scores_alike_in_both_engines(default: tuple[Model, Model]) 
     labels = [label.name for label in exact.labels]
     difference = largest_difference(scores, score_texts(other, texts), labels)
     assert 0 < difference < WITHIN
+    assert isinstance(other.engine, TorchEngine)
+    assert other.engine.module.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(("kind", "attention"), [("bert", "sdpa"), ("roberta", "sdpa"), ("deberta", "eager")])
+def test_torch_takes_sdpa_attention_where_the_architecture_has_it(
+    folders: dict[tuple[str, str], Path], kind: str, attention: str
+) -> None:
+    engine = load(prepare(ModelSpec(str(folders[kind, "one logit"]), engine="torch"))).engine
+    assert isinstance(engine, TorchEngine)
+    assert engine.module.config._attn_implementation == attention
 
 
 @pytest.mark.parametrize("head", HEADS)

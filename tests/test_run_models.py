@@ -1,16 +1,19 @@
 """Runs by torch, by several models and by models of other makers, from the sweep file to the manifest."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.archive import read_archive, run_manifest
 from pipelines.progress import Progress
+from pipelines.score_part import noted_of
 from pipelines.verify import verify_archive
 from tests import small_classifiers, small_model
 from tests.jobs import postsweep
@@ -127,3 +130,29 @@ def test_what_cannot_be_is_one_line(folder: Path, more: tuple[str, ...], told: s
     assert done.returncode in (1, 2)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert told in line
+
+
+def test_another_threshold_takes_the_scores_that_stand_and_flags_them_anew(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "archive", tmp_path / "archive")
+    shutil.copytree(folder / "own", tmp_path / "own")
+    first, scores = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "own")
+    for part in first["parts"]:
+        note_another_processor(tmp_path / "archive" / part["path"])
+    second, flagged = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "own", "--threshold", "scam=0.4")
+    assert second["run"] != first["run"]
+    assert flagged.drop("flags").equals(scores.drop("flags"))
+    wanted = int((scores["scam"] >= np.float32(0.4)).sum())
+    assert second["counts"]["flags"]["scam"] == wanted == flagged["flags"].list.contains("scam").sum()
+    assert second["counts"]["flags"]["scam"] > first["counts"]["flags"]["scam"]
+    assert [each["processor"] for each in second["environments"]] == ["one of another day"]
+    outcome = json.loads(postsweep("rerun", second["run"], "--json", cwd=tmp_path).stdout)
+    assert (outcome["verdict"], outcome["flips"]) == ("exact", 0)
+    assert "one of another day" in json.dumps(outcome["causes"])
+
+
+def note_another_processor(part: Path) -> None:
+    """Marks the scores of a part, so that it shows where they are found again."""
+    noted = noted_of(part)
+    noted["environment"]["processor"] = "one of another day"
+    table = pq.read_table(part, partitioning=None).replace_schema_metadata({b"postsweep": json.dumps(noted)})
+    pq.write_table(table, part)

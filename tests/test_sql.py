@@ -373,6 +373,15 @@ def test_what_leads_back_to_people_goes_to_a_file_of_its_owner_alone(root: Path,
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+def test_no_answer_is_written_into_the_archive(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root / "posts")
+    for out in (root / "posts" / "sweep=d2026-01-01" / "more.parquet", root / "out.csv", tmp_path / "link" / "out.csv"):
+        done = postsweep("sql", str(root), "from posts", "-o", str(out), cwd=tmp_path)
+        assert done.returncode == 2
+        assert "lies in the archive" in done.stderr
+        assert not out.exists()
+
+
 def test_the_command_ends_with_the_code_of_whose_fault_it_is(root: Path, tmp_path: Path) -> None:
     for arguments in (["selec"], ["from nothing"], ["from posts", "-o", "x.txt"], ["from posts", "-o", "no/x.csv"]):
         done = postsweep("sql", str(root), *arguments, cwd=root)

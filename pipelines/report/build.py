@@ -37,7 +37,7 @@ def build_report(  # noqa: PLR0917 - the two manifests, then the options
     read or `out` cannot be written.
     """
     figures = compute(archive, sweep, run, links, examples)
-    page = _environment().get_template("page.html").render(
+    page = environment().get_template("page.html").render(
         sweep=sweep,
         run=run,
         figures=figures,
@@ -47,9 +47,14 @@ def build_report(  # noqa: PLR0917 - the two manifests, then the options
         shares=_plot(plots.shares(figures.labels)),
         histograms={label.name: _plot(plots.histogram(label)) for label in figures.labels},
     )
+    return write_page(out, page, private=links)
+
+
+def write_page(out: Path, page: str, *, private: bool = False) -> Path:
+    """Writes a page, whole or not at all; a private one is its owner's alone. Errors: ArchiveError."""
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
-        temporary.touch(mode=0o600 if links else 0o666, exist_ok=False)
+        temporary.touch(mode=0o600 if private else 0o666, exist_ok=False)
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(out)
     except OSError as error:
@@ -95,12 +100,13 @@ def _plot(drawn: str | None) -> Markup | None:
     return None if drawn is None else Markup(drawn)  # noqa: S704
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of this folder: everything is escaped, and nothing undefined is passed over."""
+    made = Environment(
         loader=PackageLoader("pipelines.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"visible": visible, "shortened": shortened, "web_link": web_link}
-    environment.filters |= {"count": lambda value: f"{value:,}", "percent": _percent}
-    environment.filters |= {"whole": lambda text: shortened(text, _LONG)}
-    return environment
+    made.filters |= {"visible": visible, "shortened": shortened, "web_link": web_link}
+    made.filters |= {"count": lambda value: f"{value:,}", "percent": _percent}
+    made.filters |= {"whole": lambda text: shortened(text, _LONG)}
+    return made
