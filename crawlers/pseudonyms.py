@@ -6,6 +6,7 @@ with the same id never share a hash. Whoever lacks the key can neither recompute
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,31 @@ class Pseudonyms:
 
     def source_hash(self, source: Source) -> str:
         """16 hexadecimal digits that name a source in file names."""
-        return self._hash(b"source", source.canonical)[:16]
+        return self.canonical_hash(source.canonical)
+
+    def canonical_hash(self, canonical: str) -> str:
+        """The same, by the one string that names the source."""
+        return self._hash(b"source", canonical)[:16]
+
+    def named_post(self, key: str) -> str:
+        """The uid of the post whose `PostId.key` this is."""
+        return self._hash(b"post", key)
+
+    def owners(self, post: PostId) -> Iterator[str]:
+        """Pseudonyms that the author of a post may have, out of its global id: where that begins with the account's id
+        (ActivityPub) or holds it between slashes (AT uris)."""
+        if post.global_id is None:
+            return
+        for place, letter in enumerate(post.global_id):
+            if letter in "/#":
+                yield self._hash(b"author", f"{post.platform}:{post.global_id[:place]}")
+        for piece in post.global_id.split("/"):
+            yield self._hash(b"author", f"{post.platform}:{piece}")
+
+    def ledger(self, kind: str, name: str) -> bytes:
+        """What the ledger of erasures holds in place of a pseudonym or a name: a hash that occurs nowhere else."""
+        data = f"{kind}:{name}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, digest_size=16, key=self.key, person=b"ledger").digest()
 
 
 def post_row(post: Post, source: str, page: int, cursor: str | None, names: Pseudonyms) -> dict[str, Any]:

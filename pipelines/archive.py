@@ -30,6 +30,9 @@ TABLES = ("posts", "rejects", "identities", "accounts")
 
 PRIVATE_TABLES = ("identities", "accounts")
 
+ERASING = "identities/erasing/intent.json"
+"""What stands while rows are being erased or redacted: nobody else writes then."""
+
 _MARK = "manifests/archive.json"
 _PACKAGES = ("scrapy", "dask", "distributed", "pyarrow", "duckdb", "onnxruntime", "tokenizers", "numpy")
 
@@ -74,6 +77,22 @@ def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
     return store
 
 
+def refuse_erasing(store: Store) -> None:
+    """Raises ArchiveError while an erasure is under way. Writers ask once they hold their lease, and an erasure takes
+    all leases once its intent stands: so either sees the other."""
+    if store.exists(ERASING):
+        raise ArchiveError(
+            f"{store.root}: an erasure is under way; finish it with `postsweep erase {store.root} --resume`"
+        )
+
+
+def refuse_changed(store: Store, sweep: Manifest) -> None:
+    """Raises ArchiveError as `refuse_erasing` does, and where a sweep was erased from since its manifest was read."""
+    refuse_erasing(store)
+    if sweep_manifest(store, sweep["sweep"]) != sweep:
+        raise ArchiveError(f"{store.root}: sweep {sweep['sweep']} changed meanwhile; run the same command again")
+
+
 def archive_key(store: Store) -> str:
     """The fingerprint of the pseudonym key that the archive was made with."""
     return str(_marked(store)["pseudonym_key"])
@@ -114,6 +133,17 @@ def write_manifest(store: Store, name: str, manifest: Manifest) -> None:
         raise ArchiveError(f"{store.path(name)}: exists with other content; a sealed sweep or run is never rewritten")
 
 
+def replace_run_manifest(store: Store, manifest: Manifest) -> None:
+    """Puts a run's manifest in the place of the one before an erasure; only the holder of the intent may."""
+    data = orjson.dumps({**manifest, "sha256": _checksum(manifest)}, option=_OPTIONS)
+    store.put(run_manifest_name(manifest["run"]), data)
+
+
+def receipt(store: Store, name: str) -> Manifest:
+    """An erasure's receipt. Errors: ArchiveError when it was damaged or edited."""
+    return _read_manifest(store, name)
+
+
 def _checksum(manifest: Manifest) -> str:
     return hashlib.sha256(orjson.dumps(manifest, option=_OPTIONS)).hexdigest()
 
@@ -130,13 +160,24 @@ def run_manifest_name(run: str) -> str:
 
 def sweep_manifest(store: Store, sweep: str) -> Manifest | None:
     """The newest generation's manifest of a sealed sweep, or None when it is not sealed."""
+    names = sweep_generations(store, sweep)
+    return _read_manifest(store, names[max(names)]) if names else None
+
+
+def first_digest(sweep: Manifest) -> str:
+    """The content digest that a sweep was sealed with, before any erasure."""
+    erasures = sweep.get("erasures", [])
+    return str(erasures[0]["digest_before"] if erasures else sweep["digest"])
+
+
+def sweep_generations(store: Store, sweep: str) -> dict[int, str]:
+    """The manifests of a sealed sweep by generation: one, or two while an erasure is under way."""
     pattern = re.compile(re.escape(sweep) + r"\.(\d+)\.json")
-    names = {
+    return {
         int(found[1]): name
         for name in store.names("manifests/sweeps", ".json")
         if (found := pattern.fullmatch(Path(name).name))
     }
-    return _read_manifest(store, names[max(names)]) if names else None
 
 
 def run_manifest(store: Store, run: str) -> Manifest | None:

@@ -7,16 +7,13 @@ rename and the run's manifest is created. What a worker does with a part is left
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from classify.errors import ModelError
 from classify.model import ModelRef, ModelSpec, check_together, describe_model, prepare
@@ -28,9 +25,11 @@ from cluster.workers import GPU
 from pipelines.archive import (
     FORMAT,
     Manifest,
+    first_digest,
     incoming_run,
     moment,
     open_archive,
+    refuse_changed,
     run_manifest,
     run_manifest_name,
     run_manifests,
@@ -44,6 +43,7 @@ from pipelines.errors import ArchiveError, Exit
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
+from pipelines.score_counts import near_threshold
 from pipelines.score_part import PartJob, is_done, noted_of, score_part
 from pipelines.store import Store
 
@@ -76,8 +76,9 @@ class Plan:
 
     @property
     def run(self) -> str:
-        """Named by what decides scores and flags: the sweep's content and the models' descriptions."""
-        decided = orjson.dumps([self.sweep["digest"], self.described], option=orjson.OPT_SORT_KEYS)
+        """Named by what decides scores and flags: the sweep's content and the models' descriptions. After an erasure it
+        is the same run, without the scores of who is gone."""
+        decided = orjson.dumps([first_digest(self.sweep), self.described], option=orjson.OPT_SORT_KEYS)
         called = "-".join(ref.name for ref in self.refs)[:80]
         return f"{self.sweep['sweep']}-{called}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
@@ -123,6 +124,7 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
         return run, Exit.DONE
     store = Store(store.root, f"run-{run}")
     with held(store, f"run-{run}") as lease:
+        refuse_changed(store, sweep)
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
@@ -255,26 +257,3 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
         "pseudonym_key": plan.sweep["pseudonym_key"],
         "software": software(),
     }
-
-
-def near_threshold(paths: Iterable[Path], labels: Sequence[Manifest], tolerance: float) -> dict[str, int]:
-    """How many scores of each label lie so near its threshold that another batch could make or unmake the flag.
-
-    A score that may move by `tolerance` does so when it is no further than that from its threshold, compared as the
-    32-bit floats that scores are stored in. Where nothing moves, none does.
-    """
-    near = dict.fromkeys((label["name"] for label in labels), 0)
-    if tolerance == 0:
-        return near
-    for batch in _batches(paths, list(near)):
-        for label in labels:
-            scores = batch.column(label["name"]).to_numpy(zero_copy_only=False).astype(np.float64)
-            distance = np.abs(scores - float(np.float32(label["threshold"])))  # NaN where there is no score
-            near[label["name"]] += int((distance <= tolerance).sum())
-    return near
-
-
-def _batches(paths: Iterable[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(columns=columns)

@@ -16,6 +16,8 @@ from pipelines.terminal import plain as _plain
 
 if TYPE_CHECKING:
     from pipelines.config import SweepConfig
+    from pipelines.erase import Outcome
+    from pipelines.ledger import Doing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -299,6 +301,94 @@ def demo(
     path, code = run_demo(out, open_progress())
     typer.echo(f"report: {path}")
     return code
+
+
+Author = Annotated[
+    str | None, typer.Option(help="An account: handle, id, address or pseudonym; `-` reads it from standard input.")
+]
+Post = Annotated[str | None, typer.Option(help="A post: uid, id or address; `-` as above.")]
+Url = Annotated[str | None, typer.Option(help="The address of a post or of a profile; `-` as above.")]
+Before = Annotated[str | None, typer.Option(metavar="DATE", help="All posts before a day or a moment (UTC).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how much would go, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Finish one that was cut off.")]
+
+
+@app.command()
+def erase(
+    archive: Archive, *, author: Author = None, post: Post = None, url: Url = None, before: Before = None,
+    dry_run: DryRun = False, yes: Yes = False, resume: Resume = False,
+) -> int:  # fmt: skip
+    """Take posts out of every table of an archive, for good.
+
+    A ledger keeps reruns from bringing them back; a receipt tells numbers, and nobody's name.
+    """
+    return _erase(archive, "erase", (author, post, url, before), dry_run, yes, resume)
+
+
+@app.command()
+def redact(
+    archive: Archive, *, author: Author = None, post: Post = None, url: Url = None, before: Before = None,
+    dry_run: DryRun = False, yes: Yes = False, resume: Resume = False,
+) -> int:  # fmt: skip
+    """Take the texts of posts out of an archive, for good; their rows and scores stay."""
+    return _erase(archive, "redact", (author, post, url, before), dry_run, yes, resume)
+
+
+def _erase(  # noqa: PLR0917 - the options of both commands
+    archive: Path, doing: "Doing", asked: tuple[str | None, ...], dry_run: bool, yes: bool, resume: bool
+) -> int:
+    from pipelines import erase as erasing
+    from pipelines.erasure_targets import Request, Targets
+    from pipelines.progress import open_progress
+
+    def confirm(found: Targets) -> bool:
+        if yes or not sys.stdin.isatty():
+            return True
+        places = len(found.sealed) + len(found.open)
+        question = f"{doing} {found.posts:,} posts in {places} sweeps of {archive} for good?"
+        try:
+            return typer.confirm(question, err=True)
+        except typer.Abort:  # the end of the input: no answer is no
+            return False
+
+    given = [(by, value) for by, value in zip(("author", "post", "url", "before"), asked, strict=True) if value]
+    if len(given) + resume != 1:
+        raise ConfigError("say one of --author, --post, --url, --before or --resume")
+    if resume:
+        finished = erasing.resume(archive, open_progress(), confirm)
+        if finished is None:
+            typer.echo("nothing to finish: no erasure is under way")
+            return Exit.DONE
+        outcome = finished
+    else:
+        ((by, value),) = given
+        if value == "-":
+            value = sys.stdin.readline().strip()
+            if not value:
+                raise ConfigError(f"--{by} -: nothing came on standard input")
+        request = Request(doing, by, value)  # type: ignore[arg-type]
+        if dry_run:
+            outcome = erasing.foresee(archive, request, open_progress())
+            typer.echo(f"would {doing}: {outcome.posts:,} posts in {outcome.sweeps} sweeps; {outcome.met:,} posts of "
+                       "others lead to them")  # fmt: skip
+            return Exit.DONE if outcome.posts or outcome.met else Exit.FAILED
+        outcome = erasing.erase(archive, request, open_progress(), confirm)
+    return _erased(archive, outcome)
+
+
+def _erased(archive: Path, outcome: "Outcome") -> int:
+    done = "erased" if outcome.doing == "erase" else "redacted"
+    if outcome.receipt is not None:
+        typer.echo(f"{done}: {outcome.posts:,} posts in {outcome.sweeps} sweeps")
+        typer.echo(f"receipt: {archive / outcome.receipt}")
+        typer.echo("outside its reach: reports and exports made before, backups, snapshots, older versions of a bucket")
+        return Exit.DONE
+    if outcome.done_before is not None:
+        typer.echo(f"{done} already on {outcome.done_before[:10]}")
+        return Exit.DONE
+    typer.echo("nothing was changed" if outcome.declined else f"{archive}: nothing found; nothing was changed")
+    return Exit.FAILED
 
 
 models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Know, prepare and check models.")

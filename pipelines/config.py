@@ -223,6 +223,17 @@ class SourcePart(_Part):
             raise ValueError("private address not allowed; set allow_private = true if it is meant")
         return value
 
+    @property
+    def source(self) -> Source:
+        """What it means."""
+        return Source(
+            platform=self.platform,  # type: ignore[arg-type]
+            url=self.url if self.platform == "feed" else self.url.rstrip("/"),
+            kind=self.kind,
+            value=None if self.value is None else _bare(self.kind, self.value),
+            allow_private=self.allow_private,
+        )
+
 
 class SweepConfig(_Part):
     """A validated sweep file. `archive` in it is absolute."""
@@ -258,16 +269,7 @@ class SweepConfig(_Part):
     @property
     def sources(self) -> tuple[Source, ...]:
         """What is read."""
-        return tuple(
-            Source(
-                platform=part.platform,  # type: ignore[arg-type]
-                url=part.url if part.platform == "feed" else part.url.rstrip("/"),
-                kind=part.kind,
-                value=None if part.value is None else _bare(part.kind, part.value),
-                allow_private=part.allow_private,
-            )
-            for part in self.source
-        )
+        return tuple(part.source for part in self.source)
 
     def public(self, names: Pseudonyms) -> dict[str, Any]:
         """The configuration as manifests show it: accounts by keyed hash, no path of this machine, no address."""

@@ -17,11 +17,12 @@ from cluster.open import ClusterSpec, open_cluster
 from cluster.tasks import report, run_tasks
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
-from pipelines.archive import incoming, moment, open_archive, private_incoming, sweep_manifest
+from pipelines.archive import incoming, moment, open_archive, private_incoming, refuse_erasing, sweep_manifest
 from pipelines.config import SweepConfig
 from pipelines.errors import ArchiveError, Exit, PostsweepError, SealedError
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
+from pipelines.ledger import refuse_erased_sources
 from pipelines.progress import Progress
 from pipelines.seal import SealSettings, clear_incoming, is_sealing, seal
 from pipelines.shards import shards_of
@@ -50,12 +51,16 @@ class HostsJob:
 def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
     """Crawls and seals a sweep, or goes on where an earlier call was cut off.
 
-    Errors: SealedError when it is sealed already, LeaseHeldError, KeyMismatchError, ArchiveError, ClusterError.
+    Errors: SealedError when it is sealed already, ConfigError for a source that was erased, LeaseHeldError,
+    KeyMismatchError, ArchiveError, ClusterError.
     """
     names = load_key()
     store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
+    refuse_erased_sources(store, names, config.sources)  # told also where the sweep is sealed
     _refuse_sealed(store, config, names)
     with held(store, f"sweep-{config.id}") as lease:
+        refuse_erasing(store)
+        refuse_erased_sources(store, names, config.sources)  # an erasure may have come to its end meanwhile
         if sweep_manifest(store, config.id) is not None:  # sealed by another process meanwhile
             clear_incoming(store, config.id)
         _refuse_sealed(store, config, names)

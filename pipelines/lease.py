@@ -121,6 +121,19 @@ def acquire(store: Store, name: str) -> Lease:
     return lease
 
 
+def names(store: Store) -> list[str]:
+    """Everything that a lease was ever taken of."""
+    return sorted({Path(name).name.rsplit(".", 2)[0] for name in store.matching("leases/*.*.json")})
+
+
+def fence(store: Store, name: str) -> None:
+    """Takes a lease and lets it go again: who held it before and only slept commits nothing more.
+
+    Errors: LeaseHeldError when somebody is at work.
+    """
+    _rewrite(store, acquire(store, name), _record(released=True))
+
+
 def _rewrite(store: Store, lease: Lease, record: bytes) -> None:
     """Replaces a holder's own file, unless somebody else holds the lease by now. A full disk or a file server that is
     away may pass before the lease runs out."""

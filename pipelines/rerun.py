@@ -18,7 +18,7 @@ from classify.errors import ModelError
 from classify.prepared import find
 from classify.spec import EMBEDDED, ModelSpec, hub_id
 from cluster.open import ClusterSpec
-from pipelines.archive import Manifest, incoming_run, open_archive, run_manifest, run_manifests
+from pipelines.archive import Manifest, incoming_run, open_archive, refuse_changed, run_manifest, run_manifests
 from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
 from pipelines.errors import ArchiveError
@@ -83,6 +83,7 @@ def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec,
     request = RunRequest(archive, before["sweep"], specs, cluster, before["token_budget"])
     folder = incoming_run(f"rerun-{run}")
     with held(store, f"run-rerun-{run}") as lease:
+        refuse_changed(store, plan.sweep)
         store.clear_scratch()
         score_parts(store, lease, plan, folder, request, progress)
         after = make_manifest(store, plan, folder, request.token_budget)

@@ -27,6 +27,7 @@ from cluster.tasks import report
 from crawlers.post import model_input
 from pipelines.archive import processor
 from pipelines.lease import Lease
+from pipelines.score_counts import count_scores, no_counts
 from pipelines.startup import check_roots
 from pipelines.store import Store
 
@@ -92,13 +93,13 @@ def score_part(job: PartJob) -> None:
     labels = [label for ref in job.models for label in describe_model(ref)["labels"]]
     names = [label["name"] for label in labels]
     schema = _schema(names)
-    counts = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(names, 0)}
+    counts = no_counts(names)
     noted = {"posts_digest": job.posts_digest, "models": [ref.digest for ref in job.models], "counts": counts}
     tables = _scored(job, store, schema, noted) if job.earlier is None else _flagged(job.earlier, store, schema, labels)
     with store.writing(job.scores_path) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for scores in tables:
-                _count(counts, scores, names)
+                count_scores(counts, scores, names)
                 writer.write_table(scores)
                 report({"rows": scores.num_rows})
             if job.earlier is not None:
@@ -197,17 +198,3 @@ def _score(
     uids = posts.column("uid").to_pylist()
     rows = [{"uid": uid, **(here.get(row) or repeated[digests[row]] or {})} for row, uid in enumerate(uids)]
     return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _count(counts: dict[str, Any], scores: pa.Table, labels: list[str]) -> None:
-    counts["posts"] += scores.num_rows
-    unscored = np.ones(scores.num_rows, dtype=bool)
-    for label in labels:
-        unscored &= scores.column(label).is_null().to_numpy()
-    empty = unscored & (scores.column("windows").to_numpy() == 0) & scores.column("lang").is_null().to_numpy()
-    counts["scored"] += int((~unscored).sum())
-    counts["empty"] += int(empty.sum())
-    counts["unsupported"] += int((unscored & ~empty).sum())
-    flags = pc.list_flatten(scores.column("flags").combine_chunks())
-    for found in pc.value_counts(flags).to_pylist():
-        counts["flags"][found["values"]] += found["counts"]

@@ -70,15 +70,21 @@ def seal(store: Store, lease: Lease, settings: SealSettings) -> Manifest:
             staged = {"token": lease.token, "manifest": _stage(store, settings, lease.token)}
             lease.check(store)
             store.create(draft, orjson.dumps(staged))
-        staged = orjson.loads(store.read(draft) or b"")
-        sealed = staged["manifest"]
         lease.check(store)
-        for table in TABLES:
-            if sealed["parts"][table]:
-                staging = _staging(table, sweep, staged["token"])
-                store.move_folder(staging, f"{table}/sweep={sweep}", private=table in PRIVATE_TABLES)
-        write_manifest(store, sweep_manifest_name(sweep), sealed)
+        sealed = finish_sealing(store, sweep)
     clear_incoming(store, sweep)
+    return sealed
+
+
+def finish_sealing(store: Store, sweep: str) -> Manifest:
+    """The second phase of a sealing: what is staged moves to its place, and the manifest is created."""
+    staged = orjson.loads(store.read(_draft_name(sweep)) or b"")
+    sealed: Manifest = staged["manifest"]
+    for table in TABLES:
+        if sealed["parts"][table]:
+            staging = _staging(table, sweep, staged["token"])
+            store.move_folder(staging, f"{table}/sweep={sweep}", private=table in PRIVATE_TABLES)
+    write_manifest(store, sweep_manifest_name(sweep), sealed)
     return sealed
 
 

@@ -10,7 +10,8 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from crawlers.pseudonyms import Pseudonyms, account_row, identity_row, post_row
 from crawlers.sink import Gap, Memory, Page, Position, Reject, Traffic
 from crawlers.source import Source
 from pipelines.archive import PRIVATE_TABLES, incoming, moment, private_incoming
+from pipelines.clearing import ERASED, clear_new
 from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
+from pipelines.ledger import Ledger, read_ledger
 from pipelines.store import Store
+from pipelines.traces import names_in
 
 FLUSH_ROWS = 2000
 """Posts and rejects that a shard holds at most before it is committed (a page more, as pages stay whole)."""
@@ -79,12 +83,17 @@ def _beside(name: str, sweep: str, table: str, writer: str) -> str:
 def shards_of(store: Store, sweep: str, source_hash: str = "*") -> list[Shard]:
     """The committed shards of an open sweep or of one source, in page order per source."""
     found: dict[str, list[Shard]] = {}
+    for shard in every_shard(store, sweep, source_hash):
+        found.setdefault(shard.source_hash, []).append(shard)
+    return [shard for key in sorted(found) for shard in _chain(found[key])]
+
+
+def every_shard(store: Store, sweep: str, source_hash: str = "*") -> Iterator[Shard]:
+    """All shards that lie there, also those that follow on no other and count for nothing."""
     for name in store.matching(f"{incoming(sweep)}/platform=*/{source_hash}.*.parquet"):
         match = _NAME.fullmatch(Path(name).name)
         if match is not None:
-            shard = Shard(name, match[1], int(match[2]), int(match[3]), _metadata(store.path(name)))
-            found.setdefault(shard.source_hash, []).append(shard)
-    return [shard for key in sorted(found) for shard in _chain(found[key])]
+            yield Shard(name, match[1], int(match[2]), int(match[3]), _metadata(store.path(name)))
 
 
 def _chain(shards: list[Shard]) -> Iterator[Shard]:
@@ -121,6 +130,11 @@ class SinkSettings:
     keep_accounts: bool = False
     on_commit: Callable[[Source, Row], None] | None = None
 
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What was erased or redacted: it cannot grow while a lease of the archive is held."""
+        return read_ledger(self.store, self.names)
+
 
 class ShardSink:
     """Keeps the pages of one source as shards (`crawlers.sink.Sink`)."""
@@ -135,6 +149,8 @@ class ShardSink:
         self._pages: list[Page] = []
         self._oldest = time.monotonic()
         self._next = Position()
+        self._memory: Memory | None = None
+        self._left_out = False
 
     def position(self) -> Position | None:
         """Where to go on; None when the source is complete. A source that ended in a gap is tried again from there."""
@@ -176,7 +192,14 @@ class ShardSink:
         return Memory(body, noted["etag"], noted["last_modified"], noted["content_type"])
 
     def remember(self, memory: Memory) -> None:
-        """Keeps validators and body for later sweeps, apart, as a feed can name its author."""
+        """Keeps validators and body for later sweeps, apart, as a feed can name its author; a body that holds what was
+        erased is not kept."""
+        if self._settings.ledger:  # the posts that are parsed out of it tell
+            self._memory = memory
+        else:
+            self._keep(memory)
+
+    def _keep(self, memory: Memory) -> None:
         self._store.remove(self._memory_name("json"))
         self._store.put(self._memory_name("body"), memory.body, private=True)
         noted: Row = {"etag": memory.etag, "last_modified": memory.last_modified, "content_type": memory.content_type}
@@ -221,6 +244,9 @@ class ShardSink:
             pq.write_table(_table(POST_SCHEMA, [kept.row for kept in posts], meta), path, compression="zstd")
             settings.lease.check(self._store)
         self._next = Position(last + 1, following)
+        if self._memory is not None and not self._left_out and not self._tells_of_erased(self._memory.body):
+            self._keep(self._memory)
+        self._memory = None
         if settings.on_commit is not None:
             settings.on_commit(self._source, meta)
 
@@ -236,9 +262,14 @@ class ShardSink:
     def _storable(self, pages: list[Page]) -> tuple[list["_Kept"], list[Row]]:
         """Rows of the posts that Arrow can hold, and the rejects, among them the posts that it cannot."""
         rejects = [self._reject(page, reject) for page in pages for reject in page.rejects]
-        made = [
-            (page, position, self._kept(page, post)) for page in pages for position, post in enumerate(page.posts)
-        ]
+        made = []
+        for page in pages:
+            for position, post in enumerate(page.posts):
+                kept = self._cleared(post, self._kept(page, post))
+                if kept is None:
+                    rejects.append(self._reject(page, Reject(position, "post", ERASED)))
+                else:
+                    made.append((page, position, kept))
         if _fit([kept for _, _, kept in made]):
             return [kept for _, _, kept in made], rejects
         fitting = []
@@ -257,6 +288,17 @@ class ShardSink:
             identity_row(post, self._source, names, self._settings.keep_raw),
             account_row(post, names),
         )
+
+    def _cleared(self, post: Post, kept: "_Kept") -> "_Kept | None":
+        """What may be kept of a post, None for one that was erased."""
+        if not self._settings.ledger:
+            return kept
+        cleared = clear_new(post, kept.row, kept.identity, self._settings.ledger)
+        self._left_out |= cleared is None or cleared != (kept.row, kept.identity)
+        return None if cleared is None else replace(kept, row=cleared[0], identity=cleared[1])
+
+    def _tells_of_erased(self, body: bytes) -> bool:
+        return self._settings.ledger.erased.names_any(names_in(body.decode(errors="replace")))
 
     def _reject(self, page: Page, reject: Reject) -> Row:
         return {

@@ -19,13 +19,17 @@ from pipelines.archive import (
     incoming,
     private_incoming,
     read_archive,
+    receipt,
+    refuse_erasing,
     run_ids,
     run_manifest,
+    sweep_generations,
     sweep_ids,
     sweep_manifest,
 )
 from pipelines.digests import Digest, file_sha256, part_rows
 from pipelines.errors import ArchiveError
+from pipelines.ledger import RECEIPTS
 from pipelines.progress import Progress
 from pipelines.store import Store
 
@@ -35,9 +39,10 @@ Part = dict[str, Any]
 def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list[str]:
     """Checks one sweep and its runs, or all of the archive; returns one line per problem, none when all is well.
 
-    Errors: ArchiveError when there is no archive, or the sweep is not sealed.
+    Errors: ArchiveError when there is no archive, the sweep is not sealed, or an erasure is under way.
     """
     store = read_archive(archive)
+    refuse_erasing(store)
     sealed = sweep_ids(store)
     if sweep is not None and sweep not in sealed:
         raise ArchiveError(f"{archive}: sweep {sweep} is not sealed; there is nothing to verify yet")
@@ -66,6 +71,7 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
             if run["sweep"] not in sealed
         ]
         problems += _unnamed(store)
+        problems += _ledger_problems(store)
     return problems + _open_to_others(store)
 
 
@@ -200,7 +206,7 @@ def _unnamed(store: Store) -> list[str]:
     """What lies in a table beside the folders of sealed sweeps and finished runs: a plain glob would read it."""
     sweeps = {f"sweep={sweep}" for sweep in sweep_ids(store)}
     runs = {f"run={run}" for run in run_ids(store)}
-    work = {"incoming", "tmp", "sweeps", "feeds"}
+    work = {"incoming", "tmp", "sweeps", "feeds", "erasing"}
     found = []
     for table in (*TABLES, "scores"):
         known = runs if table == "scores" else sweeps | work if table == "identities" else sweeps
@@ -211,6 +217,30 @@ def _unnamed(store: Store) -> list[str]:
         if not re.fullmatch(r".+\.\d+\.json", name):
             found.append(f"{name}: not the name of a manifest; move it out of the archive")
     return found
+
+
+def _ledger_problems(store: Store) -> Iterator[str]:
+    """What erasures left is whole: each has its receipt, its entries, and sweeps of its generation or a later one."""
+    known: set[str] = set()
+    for name in store.matching(f"{RECEIPTS}/*.json"):
+        problems: list[str] = []
+        told = _read(receipt, store, name, problems)
+        yield from problems
+        if told is None:
+            continue
+        entries = told["ledger"]["path"]
+        known.add(entries)
+        if not store.exists(entries):
+            yield f"{entries}: missing; restore it, or what was erased can come back"
+        elif file_sha256(store.path(entries)) != told["ledger"]["sha256"]:
+            yield f"{entries}: its bytes are not those that were committed (SHA-256 differs); restore it"
+        for sweep in told["sweeps"]:
+            if max(sweep_generations(store, sweep["sweep"]), default=-1) < sweep["generation"]:
+                where = f"manifests/sweeps/{sweep['sweep']}.{sweep['generation']}.json"
+                yield f"{where}: missing, yet {name} tells of it; restore it"
+    for name in store.matching("ledger/*.parquet"):
+        if name not in known:
+            yield f"{name}: no receipt names it; restore the receipt"
 
 
 def _open_to_others(store: Store) -> list[str]:
