@@ -13,7 +13,7 @@ from distributed import Client
 from cluster.errors import ClusterError
 from cluster.kept import kept
 from cluster.open import open_cluster
-from cluster.tasks import report, run_tasks
+from cluster.tasks import report, run_tasks, slots
 from cluster.workers import GPU, Workers
 from tests.dask_by_hand import ByHand, cluster_by_hand
 
@@ -196,6 +196,15 @@ def test_where_every_worker_declares_a_gpu_other_tasks_run_there_too(by_hand: By
         done = list(run_tasks(client, score, tasks, on_event=on_event))
     assert sorted(task for task, _ in done) == tasks
     assert {pid for _, pid in done} == set(gpus)
+
+
+def test_a_worker_with_a_gpu_is_no_place_for_other_tasks_unless_all_have_one(by_hand: ByHand) -> None:
+    by_hand.workers(1, *DECLARED)
+    with open_cluster(by_hand.spec) as client:
+        assert slots(client) == 1
+        by_hand.workers(1)
+        by_hand.workers(1, threads=2)
+        assert slots(client) == 3
 
 
 def test_other_tasks_use_a_gpu_worker_when_theirs_stay_away(by_hand: ByHand, tmp_path: Path) -> None:
