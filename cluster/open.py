@@ -11,7 +11,7 @@ import dask
 from distributed import Client, LocalCluster
 
 from cluster.errors import ClusterError
-from cluster.workers import GPU
+from cluster.workers import DEATHS, GPU
 
 WORKER_ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # a folder named cluster/ or classify/ where a job starts must not shadow the packages
@@ -28,7 +28,7 @@ _DASK = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.multiprocessing-method": "spawn",
-    "distributed.scheduler.allowed-failures": 3,
+    "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.comm.timeouts.connect": "30s",
     "distributed.scheduler.worker-saturation": 1.0,

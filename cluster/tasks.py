@@ -14,7 +14,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from cluster.errors import ClusterError
-from cluster.workers import CONNECTION_LOST, LOOK_SECONDS, Workers
+from cluster.workers import CONNECTION_LOST, DEATHS, LOOK_SECONDS, Workers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -40,6 +40,11 @@ def _run(function: Callable[[Task], Result], topic: str, task: Task) -> Result:
         _topic.reset(token)
 
 
+def slots(client: Client) -> int:
+    """How many tasks without needs run at once on the workers that are there. Errors: ClusterError when none is."""
+    return Workers(client, {}, patience=0).slots
+
+
 def run_tasks(
     client: Client,
     function: Callable[[Task], Result],
@@ -57,36 +62,37 @@ def run_tasks(
     such as `GPU`, tasks run only on workers that declare them; without, on workers that declare no GPU, if there are
     any. A task whose worker died runs again, there when it is back or on another that may have it.
 
-    An exception that a task still raises after its retries, or one of the `fatal` kinds at once, is raised here, and
-    what is in flight is cancelled. Errors: ClusterError when no worker may have the tasks at the start, or later for
+    What a task still raises after its retries, or at once where it is of the `fatal` kinds, is raised here, and what is
+    in flight is cancelled. Errors: ClusterError when no worker may have the tasks at the start, or later for
     longer than `patience` seconds; when the workers that had a task died each time; when the scheduler is gone.
     """
     workers = Workers(client, resources or {}, patience)
     waiting = deque(range(len(tasks)))
     failures: Counter[int] = Counter()
+    deaths: Counter[int] = Counter()
     topic = f"postsweep-{uuid.uuid4().hex}"
     flight = _Flight(client, partial(_run, function, topic), resources or {})
-
-    def again(place: int, error: Exception) -> None:
-        failures[place] += 1
-        if isinstance(error, fatal) or failures[place] > retries:
-            raise error
-        waiting.appendleft(place)
 
     with _listening(client, topic, on_event):
         try:
             while waiting or len(flight):
                 workers.look()
                 for place in flight.take_back(workers):
-                    again(place, ClusterError(_KILLED))
+                    deaths[place] += 1
+                    if deaths[place] > DEATHS:
+                        raise ClusterError(_KILLED)
+                    waiting.appendleft(place)
                 while waiting and len(flight) < workers.room:
                     place = waiting.popleft()
                     flight.send(place, tasks[place], workers.only)
                 for place, result, error in flight.ended():
                     if error is None:
                         yield tasks[place], result
-                    else:
-                        again(place, error)
+                        continue
+                    failures[place] += 1
+                    if isinstance(error, fatal) or failures[place] > retries:
+                        raise error
+                    waiting.appendleft(place)
         finally:
             flight.cancel()
 
@@ -148,8 +154,9 @@ class _Flight:
         yield self._sent.pop(future)[0], result, None
 
     def cancel(self) -> None:
-        """Cancels what has not ended."""
-        self._client.cancel(list(self._sent), force=True)
+        """Cancels what has not ended, if the scheduler is still there to hear of it."""
+        if self._client.status == "running":
+            self._client.cancel(list(self._sent), force=True)
 
 
 def _error(future: Future[Any]) -> Exception | None:
@@ -180,4 +187,5 @@ def _listening(client: Client, topic: str, on_event: Callable[[Event], None] | N
     try:
         yield
     finally:
-        client.unsubscribe_topic(topic)
+        if client.status == "running":
+            client.unsubscribe_topic(topic)

@@ -14,7 +14,7 @@ from typing import IO, Any
 import orjson
 
 from cluster.open import ClusterSpec, open_cluster
-from cluster.tasks import report, run_tasks
+from cluster.tasks import report, run_tasks, slots
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
 from pipelines.archive import incoming, moment, open_archive, private_incoming, refuse_erasing, sweep_manifest
@@ -140,7 +140,6 @@ def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudo
     spec = ClusterSpec(kind=config.cluster.kind, workers=config.cluster.workers, address=config.cluster.address)
     with progress.stage("crawl", total=len(config.sources)) as stage, open_cluster(spec) as client:
         stage.advance(len(config.sources) - len(undone))
-        workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         totals = {"posts": 0, "pages": 0, "rejects": 0}
 
         def on_event(event: dict[str, Any]) -> None:
@@ -169,7 +168,7 @@ def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudo
         )
         jobs = [
             replace(base, sources=tuple(asdict(source) for source in group))
-            for group in deal_hosts(undone, workers)
+            for group in deal_hosts(undone, slots(client))
         ]
         for _ in run_tasks(client, read_hosts, jobs, on_event=on_event):
             pass

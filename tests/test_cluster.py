@@ -88,6 +88,15 @@ def test_a_failure_is_tried_again_and_one_that_no_try_mends_is_told_after_the_fi
             assert file.read_text() == tries
 
 
+def test_a_local_cluster_without_a_gpu_is_told_what_it_can_do() -> None:
+    with open_cluster(ClusterSpec(workers=1)) as client, pytest.raises(ClusterError) as refused:
+        list(run_tasks(client, doubled, [1], resources=GPU))
+    assert str(refused.value) == (
+        "no worker declares GPU=1, which these tasks need: "
+        'set cluster.kind = "cuda" on a machine with a GPU, or the model\'s device to "cpu"'
+    )
+
+
 def never(number: int) -> None:
     report({"number": number})
     threading.Event().wait(60)

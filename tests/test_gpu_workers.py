@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
 
 from cluster.errors import ClusterError
 from cluster.kept import kept
 from cluster.open import open_cluster
-from cluster.tasks import report, run_tasks
+from cluster.tasks import report, run_tasks, slots
 from cluster.workers import GPU, Workers
 from tests.dask_by_hand import ByHand, cluster_by_hand
 
@@ -197,6 +198,15 @@ def test_where_every_worker_declares_a_gpu_other_tasks_run_there_too(by_hand: By
     assert {pid for _, pid in done} == set(gpus)
 
 
+def test_a_worker_with_a_gpu_is_no_place_for_other_tasks_unless_all_have_one(by_hand: ByHand) -> None:
+    by_hand.workers(1, *DECLARED)
+    with open_cluster(by_hand.spec) as client:
+        assert slots(client) == 1
+        by_hand.workers(1)
+        by_hand.workers(1, threads=2)
+        assert slots(client) == 3
+
+
 def test_other_tasks_use_a_gpu_worker_when_theirs_stay_away(by_hand: ByHand, tmp_path: Path) -> None:
     (gpu,) = by_hand.workers(1, *DECLARED)
     (plain,) = by_hand.workers(1)
@@ -240,9 +250,56 @@ def test_other_tasks_go_on_with_a_worker_that_came_in_place_of_theirs(by_hand: B
 
     tasks = [(str(tmp_path), number) for number in range(6)]
     with open_cluster(by_hand.spec) as client:
-        done = list(run_tasks(client, score, tasks, on_event=on_event))
+        done = list(run_tasks(client, score, tasks, fatal=(ClusterError,), on_event=on_event))
     assert sorted(task for task, _ in done) == tasks
     assert {pid for _, pid in done} == set(plain)
+
+
+def test_other_tasks_at_work_do_not_move_to_a_gpu_worker_that_came_later(by_hand: ByHand, tmp_path: Path) -> None:
+    plain = by_hand.workers(1)
+    tasks = [(str(tmp_path), number) for number in range(4)]
+    hold(tmp_path, 1, times=1)
+    at_work = threading.Event()
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["held"]:
+            at_work.set()
+
+    with open_cluster(by_hand.spec) as client:
+        results = run_tasks(client, score, tasks, on_event=on_event)
+        done = [next(results)]
+        assert at_work.wait(60)
+        by_hand.workers(1, *DECLARED)
+        by_hand.end(plain[0])
+        plain.append(by_hand.worker())
+        done += results
+    assert sorted(task for task, _ in done) == tasks
+    assert {pid for _, pid in done} == set(plain)
+
+
+def test_a_scheduler_that_is_gone_while_a_worker_is_waited_for_is_told(by_hand: ByHand) -> None:
+    (gpu,) = by_hand.workers(1, *DECLARED)
+    with open_cluster(by_hand.spec) as client:
+        workers = Workers(client, GPU, patience=10)
+        by_hand.end(gpu)
+        while workers.room:
+            workers.look()
+        by_hand.end(by_hand.scheduler)
+        with pytest.raises(ClusterError, match="the same command goes on"):
+            while True:
+                workers.look()
+
+
+def test_a_client_that_was_closed_between_two_results_is_told(by_hand: ByHand) -> None:
+    by_hand.workers(1)
+    with Client(by_hand.spec.address, timeout=1) as client:
+        results = run_tasks(client, place, range(2), on_event=print)
+        next(results)
+        by_hand.end(by_hand.scheduler)
+        while client.status != "closed":
+            threading.Event().wait(0.05)
+        with pytest.raises(ClusterError, match="the same command goes on"):
+            next(results)
 
 
 @pytest.mark.parametrize("needs", [GPU, {}])
