@@ -9,8 +9,8 @@ from classify.errors import ModelError
 from classify.labels import Label
 from classify.spec import ModelSpec
 
-TAKEN = frozenset({"uid", "lang", "windows", "flags"})
-"""Columns of a table of scores that are no labels."""
+TAKEN = frozenset({"uid", "lang", "windows", "flags", "run", "sweep", "platform"})
+"""Columns of a table of scores that are no labels: its own, and those that readers take from the paths of its files."""
 
 _VALID = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _Value = TypeVar("_Value")

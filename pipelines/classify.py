@@ -156,7 +156,7 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
 
     `earlier` is a run that holds these scores. Errors: ModelError, ClusterError, ArchiveError.
     """
-    taken = {} if earlier is None else {part["posts_path"]: part["path"] for part in earlier["parts"]}
+    taken = {} if earlier is None else {each["posts_path"]: (each["path"], each["sha256"]) for each in earlier["parts"]}
     parts = plan.sweep["parts"]["posts"]
     jobs = [
         PartJob(

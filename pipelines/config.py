@@ -251,6 +251,14 @@ class SweepConfig(_Part):
                 raise ValueError(f"source[{index}] is the same as source[{names.index(name)}]")
         return self
 
+    @model_validator(mode="after")
+    def _own_device(self) -> "SweepConfig":
+        """A worker of a cuda cluster has a device of its own, which it sees as its first."""
+        for part in self.classify.each:
+            if self.cluster.kind == "cuda" and part.device not in ("cpu", "cuda"):
+                raise ValueError(f'device {part.device}: a worker of cluster.kind "cuda" has one device, called "cuda"')
+        return self
+
     @property
     def id(self) -> str:
         """The sweep's id."""

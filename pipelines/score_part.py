@@ -26,6 +26,8 @@ from cluster.kept import kept
 from cluster.tasks import report
 from crawlers.post import model_input
 from pipelines.archive import processor
+from pipelines.digests import file_sha256
+from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
 from pipelines.score_counts import count_scores, no_counts
 from pipelines.startup import check_roots
@@ -59,8 +61,9 @@ class PartJob:
     scores_path: str
     models: tuple[ModelRef, ...]
     token_budget: int
-    earlier: str | None = None
-    """The scores part of an earlier run that holds the scores of these models, in the order of their labels."""
+    earlier: tuple[str, str] | None = None
+    """The scores part of an earlier run that holds the scores of these models, in the order of their labels, and its
+    SHA-256."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,10 @@ def score_part(job: PartJob) -> None:
     schema = _schema(names)
     counts = no_counts(names)
     noted = {"posts_digest": job.posts_digest, "models": [ref.digest for ref in job.models], "counts": counts}
-    tables = _scored(job, store, schema, noted) if job.earlier is None else _flagged(job.earlier, store, schema, labels)
+    if job.earlier is None:
+        tables = _scored(job, store, schema, noted)
+    else:
+        tables = _flagged(*job.earlier, store, schema, labels)
     with store.writing(job.scores_path) as path:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for scores in tables:
@@ -103,7 +109,7 @@ def score_part(job: PartJob) -> None:
                 writer.write_table(scores)
                 report({"rows": scores.num_rows})
             if job.earlier is not None:
-                before = noted_of(store.path(job.earlier))
+                before = noted_of(store.path(job.earlier[0]))
                 noted |= {key: before[key] for key in _OF_SCORES}
             writer.add_key_value_metadata({_META.decode(): orjson.dumps(noted).decode()})
         Lease(job.lease_name, job.lease_token).check(store)
@@ -121,8 +127,13 @@ def _scored(job: PartJob, store: Store, schema: pa.Schema, noted: Row) -> Iterat
         yield _score(table, loaded.models, repeated, schema, job.token_budget)
 
 
-def _flagged(earlier: str, store: Store, schema: pa.Schema, labels: list[Row]) -> Iterator[pa.Table]:
-    """Scores of an earlier run under the names and thresholds of this one."""
+def _flagged(
+    earlier: str, sha256: str, store: Store, schema: pa.Schema, labels: list[Row]
+) -> Iterator[pa.Table]:
+    """Scores of an earlier run under the names and thresholds of this one. Errors: ArchiveError where they were
+    damaged."""
+    if file_sha256(store.path(earlier)) != sha256:
+        raise ArchiveError(f"{store.path(earlier)}: not as it was committed (SHA-256 differs); restore it")
     names = [label["name"] for label in labels]
     thresholds = np.array([label["threshold"] for label in labels])
     with pq.ParquetFile(store.path(earlier)) as file:

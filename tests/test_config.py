@@ -225,3 +225,9 @@ def test_the_public_form_shows_models_without_their_folders(tmp_path: Path) -> N
         "mine",
         "example/toxic@0123456789abcdef0123456789abcdef01234567",
     ]
+
+
+def test_a_worker_of_a_cuda_cluster_has_one_device(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'device cuda:1: a worker of cluster.kind "cuda" has one device'):
+        load_sweep(swept_by(tmp_path, SEVERAL + '[cluster]\nkind = "cuda"\n'))
+    load_sweep(swept_by(tmp_path, SEVERAL.replace("cuda:1", "cuda") + '[cluster]\nkind = "cuda"\n'))

@@ -241,6 +241,7 @@ def test_two_models_with_one_column_are_named(whole: Path, folder: Path) -> None
         (["toxic", "severe_toxic"], ["toxic", "severe_toxic"]),
         (["off topic!", "off-topic"], ["off_topic", "off_topic_2"]),
         (["Hate", "hate"], ["Hate", "hate_2"]),
+        (["run", "platform"], ["label_run", "label_platform"]),
         (["仇恨", "辱骂"], ["label_0", "label_1"]),
         (["flags", "UID", "5 stars"], ["label_flags", "label_UID", "label_5_stars"]),
         (["LABEL_0", "LABEL_1"], ["LABEL_0", "LABEL_1"]),

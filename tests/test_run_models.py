@@ -11,7 +11,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.archive import read_archive, run_manifest
+from pipelines.archive import read_archive, replace_run_manifest, run_manifest
+from pipelines.digests import file_sha256
 from pipelines.progress import Progress
 from pipelines.score_part import noted_of
 from pipelines.verify import verify_archive
@@ -138,6 +139,11 @@ def test_another_threshold_takes_the_scores_that_stand_and_flags_them_anew(folde
     first, scores = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "own")
     for part in first["parts"]:
         note_another_processor(tmp_path / "archive" / part["path"])
+    refused = postsweep("classify", "archive", "--sweep", SWEEP, "-m", "own", "--threshold", "scam=0.4", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "not as it was committed" in refused.stderr.splitlines()[-1]
+    parts = [{**part, "sha256": file_sha256(tmp_path / "archive" / part["path"])} for part in first["parts"]]
+    replace_run_manifest(read_archive(tmp_path / "archive"), {**first, "parts": parts})
     second, flagged = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "own", "--threshold", "scam=0.4")
     assert second["run"] != first["run"]
     assert flagged.drop("flags").equals(scores.drop("flags"))
