@@ -345,8 +345,8 @@ def _erase(  # noqa: PLR0917 - the options of both commands
     def confirm(found: Targets) -> bool:
         if yes or not sys.stdin.isatty():
             return True
-        places = len(found.sealed) + len(found.open)
-        question = f"{doing} {found.posts:,} posts in {places} sweeps of {archive} for good?"
+        places = _posts_in(found.posts, len(found.sealed) + len(found.open))
+        question = f"{doing} {places} of {archive} for good?"
         try:
             return typer.confirm(question, err=True)
         except typer.Abort:  # the end of the input: no answer is no
@@ -370,17 +370,21 @@ def _erase(  # noqa: PLR0917 - the options of both commands
         request = Request(doing, by, value)  # type: ignore[arg-type]
         if dry_run:
             outcome = erasing.foresee(archive, request, open_progress())
-            typer.echo(f"would {doing}: {outcome.posts:,} posts in {outcome.sweeps} sweeps; {outcome.met:,} posts of "
-                       "others lead to them")  # fmt: skip
+            places = _posts_in(outcome.posts, outcome.sweeps)
+            typer.echo(f"would {doing}: {places}; posts of others that lead to them: {outcome.met:,}")
             return Exit.DONE if outcome.posts or outcome.met else Exit.FAILED
         outcome = erasing.erase(archive, request, open_progress(), confirm)
     return _erased(archive, outcome)
 
 
+def _posts_in(posts: int, sweeps: int) -> str:
+    return f"{posts:,} post{'' if posts == 1 else 's'} in {sweeps:,} sweep{'' if sweeps == 1 else 's'}"
+
+
 def _erased(archive: Path, outcome: "Outcome") -> int:
     done = "erased" if outcome.doing == "erase" else "redacted"
     if outcome.receipt is not None:
-        typer.echo(f"{done}: {outcome.posts:,} posts in {outcome.sweeps} sweeps")
+        typer.echo(f"{done}: {_posts_in(outcome.posts, outcome.sweeps)}")
         typer.echo(f"receipt: {archive / outcome.receipt}")
         typer.echo("outside its reach: reports and exports made before, backups, snapshots, older versions of a bucket")
         return Exit.DONE

@@ -14,7 +14,7 @@ from crawlers.source import Source
 _PIECE = re.compile(r"[^\s\"'<>(){}\[\]|\\^`]+")
 _AROUND = " \t\r\n@/.,;:!?，。；：！？、…"
 _FEED_ENDING = re.compile(r"(\.(?:rss|atom|xml|json)|/(?:feed|rss|atom)(?:\.xml)?)$", re.IGNORECASE)
-_SEARCH_WORD = re.compile(r"^(?:from|to|mentions):", re.IGNORECASE)
+_SEARCH_WORD = re.compile(r"^(?:from|to|mentions|by|author):", re.IGNORECASE)
 
 
 def plain_name(name: str) -> str:

@@ -23,6 +23,7 @@ import pytest
 from cluster.open import ClusterSpec
 from crawlers.post import Account, PostId
 from crawlers.sink import Memory, Traffic
+from crawlers.source import Source
 from pipelines.archive import run_ids, run_manifests, sweep_manifest
 from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import load_sweep
@@ -37,6 +38,7 @@ from pipelines.rerun import rerun
 from pipelines.seal import seal
 from pipelines.shards import ShardSink, SinkSettings, shards_of
 from pipelines.store import Store
+from pipelines.traces import source_names
 from pipelines.verify import verify_archive
 from tests.erasable import (
     FEED,
@@ -565,7 +567,7 @@ def command(*arguments: str, cwd: Path, said: str = "") -> subprocess.CompletedP
 def test_the_command_says_what_it_did_and_never_what_it_was_asked(folder: Path) -> None:
     foreseen = command("erase", "archive", "--author", "-", "--dry-run", cwd=folder, said="@fernhollow@home.example\n")
     assert (foreseen.returncode, foreseen.stdout) == (
-        0, "would erase: 16 posts in 3 sweeps; 12 posts of others lead to them\n"
+        0, "would erase: 16 posts in 3 sweeps; posts of others that lead to them: 12\n"
     )  # fmt: skip
     done = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
     assert done.returncode == 0, done.stderr
@@ -628,3 +630,10 @@ def test_an_erasure_killed_at_twenty_random_moments_ends_the_same(
         shutil.rmtree(folder)
     for needle in needles(20):
         assert found_in(whole / "archive", needle) == [], needle
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("author", "rivermint"), ("search", "by:rivermint flood"), ("search", "author:Rivermint")]
+)
+def test_a_source_of_hacker_news_that_names_an_account_is_known_by_it(kind: str, value: str) -> None:
+    assert "rivermint" in source_names(Source("hackernews", "https://hn.algolia.com", kind, value))
