@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from pipelines.demo.network import Network
 from tests.jobs import postsweep
+from tests.sweeps import NAMES
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("untimed")
@@ -40,3 +41,11 @@ def manifest(swept: Path) -> dict[str, object]:
     """The manifest of that sweep."""
     found: dict[str, object] = json.loads((swept / "archive/manifests/sweeps/d2026-01-01.0.json").read_text())
     return found
+
+
+@pytest.fixture(scope="module")
+def key() -> Iterator[None]:
+    """Commands of a module's tests run under the key of the posts that `tests.sweeps` makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.jobs.KEY", NAMES.key.hex())
+        yield

@@ -16,21 +16,13 @@ from pipelines.progress import Progress
 from pipelines.verify import verify_archive
 from tests import small_model
 from tests.jobs import postsweep
-from tests.sweeps import NAMES, SOURCES, SWEEP, page, post, sealed_sweep
+from tests.sweeps import SOURCES, SWEEP, page, post, sealed_sweep
 
 WORDS = ("ferry", "late", "again", "bread", "night", "office", "prize", "rain")
 
 
 def said(number: int) -> str:
     return " ".join(WORDS[(number * step) % 8] for step in range(1, 4 + number % 7)) + f" {number}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def key() -> Iterator[None]:
-    """Commands run under the key of the posts that `tests.sweeps` makes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.jobs.KEY", NAMES.key.hex())
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,10 @@ from pipelines.score_part import noted_of
 from pipelines.verify import verify_archive
 from tests import small_classifiers, small_model
 from tests.jobs import postsweep
-from tests.sweeps import NAMES, SOURCES, SWEEP, one_source, page, post, sealed_sweep
+from tests.sweeps import SOURCES, SWEEP, one_source, page, post, sealed_sweep
 
 WORDS = ("ferry", "late", "again", "bread", "night", "office", "prize", "rain", "今天", "大雪", "路上")
 POSTS = 120
-
-
-@pytest.fixture(scope="module", autouse=True)
-def key() -> Iterator[None]:
-    """Commands run under the key of the posts that `tests.sweeps` makes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.jobs.KEY", NAMES.key.hex())
-        yield
 
 
 @pytest.fixture(scope="module")
