@@ -16,8 +16,8 @@ from pipelines.terminal import plain as _plain
 
 if TYPE_CHECKING:
     from pipelines.config import SweepConfig
-    from pipelines.erase import Outcome
-    from pipelines.ledger import Doing
+    from pipelines.erasure.erase import Outcome
+    from pipelines.erasure.ledger import Doing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -338,8 +338,8 @@ def redact(
 def _erase(  # noqa: PLR0917 - the options of both commands
     archive: Path, doing: "Doing", asked: tuple[str | None, ...], dry_run: bool, yes: bool, resume: bool
 ) -> int:
-    from pipelines import erase as erasing
-    from pipelines.erasure_targets import Request, Targets
+    from pipelines.erasure import erase as erasing
+    from pipelines.erasure.targets import Request, Targets
     from pipelines.progress import open_progress
 
     def confirm(found: Targets) -> bool:

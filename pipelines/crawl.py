@@ -19,10 +19,10 @@ from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
 from pipelines.archive import incoming, moment, open_archive, private_incoming, refuse_erasing, sweep_manifest
 from pipelines.config import SweepConfig
+from pipelines.erasure.ledger import refuse_erased_sources
 from pipelines.errors import ArchiveError, Exit, PostsweepError, SealedError
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
-from pipelines.ledger import refuse_erased_sources
 from pipelines.progress import Progress
 from pipelines.seal import SealSettings, clear_incoming, is_sealing, seal
 from pipelines.shards import shards_of

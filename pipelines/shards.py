@@ -24,12 +24,12 @@ from crawlers.pseudonyms import Pseudonyms, account_row, identity_row, post_row
 from crawlers.sink import Gap, Memory, Page, Position, Reject, Traffic
 from crawlers.source import Source
 from pipelines.archive import PRIVATE_TABLES, incoming, moment, private_incoming
-from pipelines.clearing import ERASED, clear_new
+from pipelines.erasure.clearing import ERASED, clear_new
+from pipelines.erasure.ledger import Ledger, read_ledger
+from pipelines.erasure.traces import names_in
 from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
-from pipelines.ledger import Ledger, read_ledger
 from pipelines.store import Store
-from pipelines.traces import names_in
 
 FLUSH_ROWS = 2000
 """Posts and rejects that a shard holds at most before it is committed (a page more, as pages stay whole)."""

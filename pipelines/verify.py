@@ -28,8 +28,8 @@ from pipelines.archive import (
     sweep_manifest,
 )
 from pipelines.digests import Digest, file_sha256, part_rows
+from pipelines.erasure.ledger import RECEIPTS
 from pipelines.errors import ArchiveError
-from pipelines.ledger import RECEIPTS
 from pipelines.progress import Progress
 from pipelines.store import Store
 

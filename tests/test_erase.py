@@ -29,8 +29,9 @@ from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import load_sweep
 from pipelines.crawl import _open_sweep, _seal_settings, crawl_sweep
 from pipelines.digests import file_sha256
-from pipelines.erase import Outcome, erase, foresee, resume
-from pipelines.erasure_targets import Request
+from pipelines.erasure.erase import Outcome, erase, foresee, resume
+from pipelines.erasure.targets import Request
+from pipelines.erasure.traces import source_names
 from pipelines.errors import ArchiveError, ConfigError, LeaseHeldError, SealedError
 from pipelines.lease import acquire, held
 from pipelines.progress import Progress
@@ -38,7 +39,6 @@ from pipelines.rerun import rerun
 from pipelines.seal import seal
 from pipelines.shards import ShardSink, SinkSettings, shards_of
 from pipelines.store import Store
-from pipelines.traces import source_names
 from pipelines.verify import verify_archive
 from tests.erasable import (
     FEED,

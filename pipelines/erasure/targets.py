@@ -23,13 +23,13 @@ from crawlers.post import Account, PostId
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import KINDS, Source
 from pipelines.archive import sweep_ids, sweep_manifest
-from pipelines.clearing import RELATIONS, going
 from pipelines.config import SourcePart
+from pipelines.erasure.clearing import RELATIONS, going
+from pipelines.erasure.ledger import Doing, Entries, Kind
+from pipelines.erasure.traces import account_names, plain_name, source_names
 from pipelines.errors import ArchiveError, ConfigError
-from pipelines.ledger import Doing, Entries, Kind
 from pipelines.shards import every_shard
 from pipelines.store import Store
-from pipelines.traces import account_names, plain_name, source_names
 
 By = Literal["author", "post", "url", "before"]
 

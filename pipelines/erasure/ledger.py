@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
 from pipelines.archive import Manifest, receipt
+from pipelines.erasure.traces import plain_name, source_names
 from pipelines.errors import ArchiveError, ConfigError
 from pipelines.store import Store
-from pipelines.traces import plain_name, source_names
 
 Kind = Literal["post", "author", "name", "source", "asked"]
 """What an entry stands for: a uid or the hash of a native name; an account's pseudonym; an address or a handle that

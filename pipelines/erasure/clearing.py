@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from crawlers.post import Post, PostId
-from pipelines.ledger import Entries, Ledger
-from pipelines.traces import addresses_in, names_in_json
+from pipelines.erasure.ledger import Entries, Ledger
+from pipelines.erasure.traces import addresses_in, names_in_json
 
 RELATIONS = ("reply_to", "repost_of", "quote_of")
 TEXTS = ("title", "warning", "text", "hashtags", "links", "input_digest")

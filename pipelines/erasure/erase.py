@@ -1,7 +1,7 @@
 """Erasing and redacting: rows go out of every table of an archive, and a ledger keeps them from coming back.
 
 A private intent stands before anything changes and until all is done; while it does, nobody else writes. Then come the
-ledger's entries (`erasure_targets.py` finds them), each affected file is replaced by one rename (`clearing.py` says
+ledger's entries (`targets.py` finds them), each affected file is replaced by one rename (`clearing.py` says
 what stays in it), and each affected sweep gets a manifest of its next generation. Every step finds for itself whether
 it is done, so the same command, or `--resume`, goes on after a kill and ends the same.
 """
@@ -41,7 +41,8 @@ from pipelines.archive import (
     sweep_manifest_name,
     write_manifest,
 )
-from pipelines.clearing import (
+from pipelines.digests import Digest, file_sha256, part_rows
+from pipelines.erasure.clearing import (
     clear_accounts,
     clear_identities,
     clear_posts,
@@ -51,8 +52,16 @@ from pipelines.clearing import (
     going,
     related,
 )
-from pipelines.digests import Digest, file_sha256, part_rows
-from pipelines.erasure_targets import (
+from pipelines.erasure.ledger import (
+    Ledger,
+    done_before,
+    ledger_meta,
+    ledger_name,
+    read_ledger,
+    receipt_name,
+    write_ledger,
+)
+from pipelines.erasure.targets import (
     Request,
     Targets,
     Who,
@@ -65,15 +74,6 @@ from pipelines.erasure_targets import (
 )
 from pipelines.errors import ArchiveError, Interrupted, LeaseHeldError
 from pipelines.keys import load_key
-from pipelines.ledger import (
-    Ledger,
-    done_before,
-    ledger_meta,
-    ledger_name,
-    read_ledger,
-    receipt_name,
-    write_ledger,
-)
 from pipelines.progress import Progress
 from pipelines.score_counts import count_scores, near_threshold, no_counts
 from pipelines.seal import clear_incoming, finish_sealing, is_sealing
