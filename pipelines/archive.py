@@ -93,6 +93,12 @@ def refuse_changed(store: Store, sweep: Manifest) -> None:
         raise ArchiveError(f"{store.root}: sweep {sweep['sweep']} changed meanwhile; run the same command again")
 
 
+def reopen_archive(root: Path, scope: str, fingerprint: str) -> Store:
+    """Opens an archive that is there to write to; makes none. Errors: as `read_archive` and `open_archive`."""
+    read_archive(root)
+    return open_archive(root, scope, fingerprint)
+
+
 def archive_key(store: Store) -> str:
     """The fingerprint of the pseudonym key that the archive was made with."""
     return str(_marked(store)["pseudonym_key"])

@@ -28,8 +28,8 @@ from pipelines.archive import (
     first_digest,
     incoming_run,
     moment,
-    open_archive,
     refuse_changed,
+    reopen_archive,
     run_manifest,
     run_manifest_name,
     run_manifests,
@@ -116,7 +116,7 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
     Returns the run's id. Errors: ArchiveError when the sweep is not sealed, LeaseHeldError, KeyMismatchError,
     ClusterError, ModelError.
     """
-    store = open_archive(request.archive, f"sweep-{request.sweep}", load_key().fingerprint)
+    store = reopen_archive(request.archive, f"sweep-{request.sweep}", load_key().fingerprint)
     sweep = sealed(store, request.sweep)
     plan = plan_run(sweep, request.models, progress)
     run = plan.run

@@ -18,7 +18,7 @@ from classify.errors import ModelError
 from classify.prepared import find
 from classify.spec import EMBEDDED, ModelSpec, hub_id
 from cluster.open import ClusterSpec
-from pipelines.archive import Manifest, incoming_run, open_archive, refuse_changed, run_manifest, run_manifests
+from pipelines.archive import Manifest, incoming_run, refuse_changed, reopen_archive, run_manifest, run_manifests
 from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
 from pipelines.errors import ArchiveError
@@ -75,7 +75,7 @@ def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec,
     Errors: ArchiveError for a run that is not there; ModelError for a model that is not found or cannot run here;
     LeaseHeldError, KeyMismatchError, ClusterError.
     """
-    store = open_archive(archive, f"run-rerun-{run}", load_key().fingerprint)
+    store = reopen_archive(archive, f"run-rerun-{run}", load_key().fingerprint)
     before = finished(store, run)
     specs = asked(before, models)
     plan = plan_run(sealed(store, before["sweep"]), specs, progress)

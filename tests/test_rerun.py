@@ -135,3 +135,13 @@ def test_an_unknown_run_is_one_line_that_names_those_there_are(folder: Path) -> 
     done = postsweep("rerun", "nothing", cwd=folder)
     assert done.returncode == 1
     assert f"no finished run nothing; there are: {only_run(folder)}" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("rerun", "x", "-a", "nowhere"), ("classify", "empty", "--sweep", SWEEP)])
+def test_where_no_archive_is_none_is_made(folder: Path, command: tuple[str, ...]) -> None:
+    (folder / "empty").mkdir()
+    done = postsweep(*command, cwd=folder)
+    assert done.returncode == 1
+    assert "no archive here" in done.stderr
+    assert not (folder / "nowhere").exists()
+    assert not any((folder / "empty").iterdir())

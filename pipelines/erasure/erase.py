@@ -29,9 +29,8 @@ from pipelines.archive import (
     Manifest,
     incoming,
     moment,
-    open_archive,
     private_incoming,
-    read_archive,
+    reopen_archive,
     replace_run_manifest,
     run_ids,
     run_manifests,
@@ -183,9 +182,8 @@ _NOTHING = Targets(b"", {}, {}, 0)
 
 
 def _opened(archive: Path) -> tuple[Store, Pseudonyms]:
-    read_archive(archive)
     names = load_key()
-    return open_archive(archive, _LEASE, names.fingerprint), names
+    return reopen_archive(archive, _LEASE, names.fingerprint), names
 
 
 def _standing(store: Store) -> Intent | None:
