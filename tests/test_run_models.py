@@ -10,10 +10,12 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from classify.model import ModelSpec, load, prepare
+from classify.tolerance import measured_tolerance
 from pipelines.archive import read_archive, replace_run_manifest, run_manifest
 from pipelines.digests import file_sha256
 from pipelines.progress import Progress
-from pipelines.score_part import noted_of
+from pipelines.score_part import MEASURED_TEXTS, noted_of
 from pipelines.verify import verify_archive
 from tests import small_classifiers, small_model
 from tests.jobs import postsweep
@@ -88,8 +90,12 @@ def test_a_model_of_another_maker_alone_is_a_one_liner(folder: Path) -> None:
 
 def test_flags_that_lie_within_the_tolerance_of_their_threshold_are_counted(folder: Path) -> None:
     first, scores = classify(folder, "archive", "--sweep", SWEEP, "-m", "toxic", "--engine", "torch")
-    tolerance = first["tolerance"]
-    assert 0 < tolerance < 1e-5
+    assert 0 < first["tolerance"] < 1e-5
+    model = load(prepare(ModelSpec(str(folder / "toxic"), engine="torch")))
+    parts = [pl.read_parquet(folder / "archive" / part["posts_path"])["text"].to_list() for part in first["parts"]]
+    measured = [measured_tolerance(model, texts[:MEASURED_TEXTS], first["token_budget"]) for texts in parts]
+    assert first["tolerance"] == max(measured)
+    assert first["tolerance_texts"] == sum(min(len(texts), MEASURED_TEXTS) for texts in parts) == POSTS
     planted = float(np.sort(scores["toxic"].to_numpy())[POSTS // 2])
     manifest, scores = classify(
         folder, "archive", "--sweep", SWEEP, "-m", "toxic", "--engine", "torch", "--threshold", f"toxic={planted!r}"
