@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from protego import Protego
 from scrapy import Request
 from scrapy.exceptions import (
     CannotResolveHostError,
@@ -34,6 +35,9 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECURE = (("https", None), ("https", 443))
 _MOST_REDIRECTS = 5
 _LONGEST_BACKOFF = 60.0
+_ROBOT = "postsweep"
+_MOST_ROBOTS = 512_000
+"""Bytes of a robots.txt that are read (RFC 9309 section 2.5)."""
 _PRIVATE = f"{PRIVATE}; set allow_private on the source if it is meant"
 _MEDIA_TYPES = ("text/html", "text/plain", "text/xml", "application/xml", "application/xhtml+xml", "application/json")
 """What may be told of a `Content-Type`: a server can write anything there, an account's name too."""
@@ -69,9 +73,11 @@ class Answer:
 
 @dataclass
 class Host:
-    """What the sources of a host share: when it takes the next request, on the monotonic clock in seconds."""
+    """What the sources of a host share: when it takes the next request, on the monotonic clock in seconds, and its
+    robots.txt once it was read."""
 
     ready_at: float = 0.0
+    robots: Protego | None = None
 
     def hold(self, seconds: float) -> None:
         """Asks for no request within the next seconds."""
@@ -100,6 +106,29 @@ class Fetcher:
         """Gets a path of the source's base address. Errors: SourceGapError."""
         asked = f"?{urlencode(query)}" if query else ""
         return await self.fetch(Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {})))
+
+    async def get_page(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
+        """Gets a page that is made for people, where the host's robots.txt allows it (RFC 9309), no faster than it
+        asks. Errors: SourceGapError."""
+        rules = self.host.robots = self.host.robots or await self._robots()
+        asked = f"?{urlencode(query)}" if query else ""
+        if not rules.can_fetch(self.source.url + path + asked, _ROBOT):
+            raise SourceGapError("the host's robots.txt does not allow this page to be read")
+        answer = await self.get(path, query, headers)
+        self.host.hold(min(float(rules.crawl_delay(_ROBOT) or 0.0), self.settings.max_wait_seconds))
+        return answer
+
+    async def _robots(self) -> Protego:
+        """A host without the file allows all; one that cannot answer allows nothing (RFC 9309 section 2.3.1)."""
+        parts = urlsplit(self.source.url)
+        try:
+            answer = await self.fetch(Request(f"{parts.scheme}://{parts.netloc}/robots.txt"))
+        except SourceGapError as error:
+            raise SourceGapError(f"the host's robots.txt cannot be read: {error}") from None
+        if answer.status >= 500:
+            raise SourceGapError(f"the host's robots.txt cannot be read: HTTP {answer.status}")
+        told = answer.body[:_MOST_ROBOTS] if answer.status < 300 else b""
+        return Protego.parse(told.decode("utf-8", "replace"))
 
     async def post_json(self, path: str, body: Mapping[str, str]) -> Answer:
         """Posts JSON, also to where the host redirects. Errors: SourceGapError."""

@@ -52,12 +52,16 @@ class Pseudonyms:
     def source(self, source: Source) -> str:
         """The public name of a source: plain, but for what names an account, which is hashed."""
         if not source.names_account:
-            return source.canonical
-        return f"{source.platform}:{source.authority}:{source.kind}:{self.source_hash(source)}"
+            return source.canonical + source.span
+        return f"{source.platform}:{source.authority}:{source.kind}{source.span}:{self.source_hash(source)}"
 
     def source_hash(self, source: Source) -> str:
-        """16 hexadecimal digits that name a source in file names."""
+        """16 hexadecimal digits that name a source, whatever part of a window it is read for."""
         return self.canonical_hash(source.canonical)
+
+    def file_hash(self, source: Source) -> str:
+        """16 hexadecimal digits that name a source and its own window in file names."""
+        return self.canonical_hash(source.canonical + source.span)
 
     def canonical_hash(self, canonical: str) -> str:
         """The same, by the one string that names the source."""

@@ -9,7 +9,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,17 +21,18 @@ from crawlers.fetching import Fetcher, Host, SourceGapError
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Gap, OpenSink, Page, Sink
 from crawlers.source import Source, Window
-from crawlers.spiders import bluesky, feed, hackernews, mastodon
 from crawlers.spiders.pages import Reading, SinkFailedError, Spider
 
 __all__ = ["CrawlSettings", "crawl"]
 
-SPIDERS: dict[str, Spider] = {
-    "mastodon": mastodon.read,
-    "bluesky": bluesky.read,
-    "feed": feed.read,
-    "hackernews": hackernews.read,
-}
+NOT_OVER = "the window was not over when the source was read"
+"""The reason of a gap."""
+
+
+def spider_of(platform: str) -> Spider:
+    """The platform's spider: `read` of its module in `crawlers/spiders/`."""
+    read: Spider = import_module(f"crawlers.spiders.{platform}").read
+    return read
 
 
 @dataclass
@@ -90,26 +92,32 @@ class HostSpider(scrapy.Spider):
         engine = self.crawler.engine
         if engine is None:
             raise RuntimeError("Scrapy has no engine for this spider")
+        window = source.window or shared.window
+        begun = position.begun or datetime.now(UTC)
         fetcher = Fetcher(source, shared.settings, engine.download_async, shared.sleep, self._host)
-        pages = SPIDERS[source.platform](
-            Reading(source, shared.window, fetcher, shared.settings, position, sink)
-        )
-        reach = _Reach(source)
+        pages = spider_of(source.platform)(Reading(source, window, fetcher, shared.settings, position, sink))
+        reach = _Reach(source, window)
         ended = await _pump(pages, sink, reach, lambda: shared.failure is not None)
         if shared.failure is not None:
             return
         gaps = []
         if ended is not None:
-            since, until = ended.span or (shared.window.since, reach.before(shared.window))
-            gaps = [Gap(since, until, str(ended))]
+            since, until = ended.span or reach.missing()
+            gaps.append(Gap(since, until, str(ended)))
+        late = Gap(max(begun, window.since), window.until, NOT_OVER) if begun < window.until else None
+        # What was posted after the first request is on no page, or on some by chance; a source that is read from the
+        # oldest waits for it instead.
+        if late and source.order != "oldest first" and not any(gap.holds(late) for gap in gaps):
+            gaps.append(late)
         sink.finish(gaps, fetcher.traffic)
 
 
 class _Reach:
     """Remembers how far a source was read."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, window: Window) -> None:
         self._source = source
+        self._window = window
         self._reached: datetime | None = None
 
     def page(self, page: Page) -> None:
@@ -117,12 +125,16 @@ class _Reach:
         times = [moment for post in page.posts if (moment := post.server_time or post.created_at) is not None]
         self._reached = max(times, default=self._reached)
 
-    def before(self, window: Window) -> datetime:
-        """What is surely missing lies before this: a timeline is read from the newest, so before the newest post of
-        its last page. The records of a repository and the entries of a feed have no such order, Hacker News another."""
-        if self._source.kind in ("records", "feed") or self._source.platform == "hackernews" or self._reached is None:
-            return window.until
-        return self._reached if window.since < self._reached <= window.until else window.until
+    def missing(self) -> tuple[datetime, datetime]:
+        """What is missing of a source that ended too early: of a timeline that is read from the newest what lies before
+        the newest post of its last page, of one that is read from the oldest what lies after it, else all."""
+        since, until = self._window.since, self._window.until
+        if self._reached is not None and since < self._reached <= until:
+            if self._source.order == "newest first":
+                return since, self._reached
+            if self._source.order == "oldest first" and self._reached < until:
+                return self._reached, until
+        return since, until
 
 
 async def _pump(

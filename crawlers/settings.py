@@ -44,7 +44,7 @@ class CrawlSettings:
         """The settings that Scrapy runs with."""
         return {
             "USER_AGENT": self.user_agent,
-            "ROBOTSTXT_OBEY": False,  # only documented APIs and feeds are read here, no HTML pages
+            "ROBOTSTXT_OBEY": False,  # `fetching.py` does, for pages that are made for people
             "COOKIES_ENABLED": False,
             "HTTPPROXY_ENABLED": False,
             "TELNETCONSOLE_ENABLED": False,

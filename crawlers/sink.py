@@ -48,13 +48,19 @@ class Gap:
     until: datetime
     reason: str
 
+    def holds(self, other: "Gap") -> bool:
+        """Whether another gap lies within this one."""
+        return self.since <= other.since and other.until <= self.until
+
 
 @dataclass(frozen=True)
 class Position:
-    """Where to go on: the number of the next page and its cursor."""
+    """Where to go on: the number of the next page and its cursor. `begun`: when the source's first page was asked for,
+    where that is known."""
 
     page: int = 0
     cursor: str | None = None
+    begun: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

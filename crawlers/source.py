@@ -1,24 +1,16 @@
 """Sources and windows: what a sweep reads, and for which span of time."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-Platform = Literal["mastodon", "bluesky", "feed", "hackernews"]
+from crawlers.catalogue import PLATFORMS
+from crawlers.catalogue.about import Order, SourceKind
 
-KINDS: dict[str, tuple[str, ...]] = {
-    "mastodon": ("public", "local", "tag", "account"),
-    "bluesky": ("author", "records", "search"),
-    "feed": ("feed",),
-    "hackernews": ("all", "stories", "comments", "search", "author", "items"),
-}
-"""What can be read of each platform. A Bluesky `author` is a feed from an AppView, `records` a repository on a PDS; of
-Hacker News `items` are read by id, all others from its search."""
-
-_NAMES_ACCOUNT = {"account", "author", "records", "feed"}
-_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|by|author):", re.IGNORECASE)
+_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|by|author|user|url):", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,15 +33,26 @@ class Window:
 class Source:
     """One thing to read. `url` is the server's base address without a final slash (for a feed: the feed's own address).
 
-    `value` is the tag (without #), account, actor or query; None for kinds of source that take none.
-    `allow_private` lets this source's host resolve to a loopback, link-local or private address.
+    `value` is the tag (without #), account, actor or query; None for kinds of source that take none. `urls` are the
+    addresses that a list of pages names. `allow_private` lets this source's host resolve to a loopback, link-local or
+    private address. `window` is the part of the sweep's window that this source is read for; None: the whole.
     """
 
-    platform: Platform
+    platform: str
     url: str
     kind: str
     value: str | None = None
     allow_private: bool = False
+    urls: tuple[str, ...] = ()
+    window: Window | None = None
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> "Source":
+        """The source that `dataclasses.asdict` and JSON told."""
+        window = told.get("window")
+        if window is not None:
+            window = Window(*(datetime.fromisoformat(window[key]) for key in ("since", "until")))
+        return cls(**{**told, "urls": tuple(told.get("urls", ())), "window": window})
 
     @property
     def authority(self) -> str:
@@ -57,18 +60,37 @@ class Source:
         parts = urlsplit(self.url)
         host = (parts.hostname or "").rstrip(".")
         host = f"[{host}]" if ":" in host else host
-        own = {"http": 80, "https": 443}.get(parts.scheme)
+        own = {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(parts.scheme)
         return host if parts.port in (None, own) else f"{host}:{parts.port}"
 
     @property
     def names_account(self) -> bool:
         """Whether the source leads to a person: outside identities it is then named by a keyed hash."""
         asks = self.kind == "search" and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
-        return asks or self.kind in _NAMES_ACCOUNT
+        return asks or (self._kind is not None and self._kind.names_account)
+
+    @property
+    def order(self) -> Order:
+        """In which order of time it is read."""
+        return "none" if self._kind is None else self._kind.order
+
+    @property
+    def _kind(self) -> SourceKind | None:
+        about = PLATFORMS.get(self.platform)
+        return None if about is None else about.kind(self.kind)
 
     @property
     def canonical(self) -> str:
         """One string per source, the same in every sweep; names accounts, so it stays inside identities."""
         base = self.authority + urlsplit(self.url).path.rstrip("/")
         place, what = (self.authority, self.url) if self.kind == "feed" else (base, self.value)
+        if self.urls:
+            what = hashlib.sha256("\n".join(sorted(self.urls)).encode()).hexdigest()[:32]
         return ":".join(part for part in (self.platform, place, self.kind, what) if part is not None)
+
+    @property
+    def span(self) -> str:
+        """How its own window is written in its public name; empty where it has none."""
+        if self.window is None:
+            return ""
+        return f"[{'-'.join(f'{time:%Y%m%dT%H%M%S.%fZ}' for time in (self.window.since, self.window.until))}]"

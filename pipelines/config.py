@@ -24,13 +24,12 @@ from pydantic import (
 )
 
 from classify.spec import ModelSpec, hub_id, located
+from crawlers.catalogue import LIVE
+from crawlers.catalogue.about import SourceKind
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.safety import literal_is_private
-from crawlers.source import KINDS, Source, Window
+from crawlers.source import Source, Window
 from pipelines.errors import ConfigError
-
-_VALUES = {"tag", "account", "author", "records", "search"}
-"""Kinds of source that need a value."""
 
 
 def _dated(value: object) -> object:
@@ -169,28 +168,37 @@ class SourcePart(_Part):
     """One `[[source]]`."""
 
     platform: str
-    url: str
+    url: str = Field(default="", validate_default=True)
     kind: str = Field(default="", validate_default=True)
     value: str | None = Field(default=None, min_length=1, validate_default=True)
+    urls: str | tuple[str, ...] = Field(default=(), validate_default=True)
     allow_private: StrictBool = Field(default=False, validate_default=True)
+    since: Moment | None = None
+    until: Moment | None = Field(default=None, validate_default=True)
 
     @field_validator("platform")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in KINDS:
-            raise ValueError(f"unknown platform{_guess(value, KINDS)}; known are {', '.join(KINDS)}")
+        if value not in LIVE:
+            raise ValueError(f"unknown platform{_guess(value, LIVE)}; known are {', '.join(LIVE)}")
         return value
 
     @field_validator("url")
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:
+        about = LIVE.get(info.data.get("platform", ""))
+        if not value and about is not None:
+            if about.home is None:
+                raise ValueError("missing; name the server, as https://host")
+            return about.home
+        schemes = ("https", "http") if about is None else about.schemes
         try:
             parts = urlsplit(value)
             host, _ = parts.hostname, parts.port
         except ValueError:
             host, parts = None, urlsplit("")
-        if parts.scheme not in ("http", "https") or not host or re.search(r"[\s<>\"]", value):
-            raise ValueError("not an address of the form https://host")
+        if parts.scheme not in schemes or not host or re.search(r"[\s<>\"]", value):
+            raise ValueError(f"not an address of the form {schemes[0]}://host")
         if parts.username is not None or parts.password is not None:
             raise ValueError("an address carries no name and no password")
         if info.data.get("platform", "feed") != "feed" and (parts.query or parts.fragment or "@" in parts.path):
@@ -202,7 +210,7 @@ class SourcePart(_Part):
     def _of_platform(cls, value: str, info: ValidationInfo) -> str:
         if "platform" not in info.data:
             return value
-        kinds = KINDS[info.data["platform"]]
+        kinds = [kind.name for kind in LIVE[info.data["platform"]].kinds]
         kind = value or (kinds[0] if len(kinds) == 1 else "")
         if kind not in kinds:
             raise ValueError(f"{value!r} is not one of {info.data['platform']}: {', '.join(kinds)}")
@@ -211,9 +219,27 @@ class SourcePart(_Part):
     @field_validator("value")
     @classmethod
     def _of_kind(cls, value: str | None, info: ValidationInfo) -> str | None:
-        kind = info.data.get("kind")
-        if kind is not None and (kind in _VALUES) != (value is not None):
-            raise ValueError(f"kind {kind} {'needs a value' if kind in _VALUES else 'takes no value'}")
+        kind = _kind(info)
+        if kind is not None and (kind.value is None) != (value is None):
+            needs = "takes no value" if kind.value is None else f"needs a value: {kind.value}"
+            raise ValueError(f"kind {kind.name} {needs}")
+        return value
+
+    @field_validator("urls")
+    @classmethod
+    def _listed(cls, value: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        kind = _kind(info)
+        if kind is not None and kind.urls != bool(value):
+            needs = "needs urls: a file with an address a line, or a list" if kind.urls else "takes no urls"
+            raise ValueError(f"kind {kind.name} {needs}")
+        return value
+
+    @field_validator("until")
+    @classmethod
+    def _both(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        since = info.data.get("since")
+        if (since is None) != (value is None) or (value is not None and since is not None and since >= value):
+            raise ValueError("a source's own window needs since and until, since before until")
         return value
 
     @field_validator("allow_private")
@@ -227,12 +253,22 @@ class SourcePart(_Part):
     def source(self) -> Source:
         """What it means."""
         return Source(
-            platform=self.platform,  # type: ignore[arg-type]
+            platform=self.platform,
             url=self.url if self.platform == "feed" else self.url.rstrip("/"),
             kind=self.kind,
             value=None if self.value is None else _bare(self.kind, self.value),
             allow_private=self.allow_private,
+            urls=self.urls if isinstance(self.urls, tuple) else (),
+            window=Window(self.since.astimezone(UTC), self.until.astimezone(UTC))
+            if self.since and self.until
+            else None,
         )
+
+
+def _kind(info: ValidationInfo) -> SourceKind | None:
+    """The kind of a source whose platform and kind are right so far."""
+    about = LIVE.get(info.data.get("platform", ""))
+    return None if about is None else about.kind(info.data.get("kind", ""))
 
 
 class SweepConfig(_Part):
@@ -245,7 +281,7 @@ class SweepConfig(_Part):
 
     @model_validator(mode="after")
     def _distinct(self) -> "SweepConfig":
-        names = [source.canonical for source in self.sources]
+        names = [source.canonical + source.span for source in self.sources]
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise ValueError(f"source[{index}] is the same as source[{names.index(name)}]")
@@ -325,7 +361,39 @@ def _rooted(config: SweepConfig, folder: Path) -> SweepConfig:
     sweep = config.sweep.model_copy(update={"archive": rooted(config.sweep.archive)})
     models = tuple(part.model_copy(update={"model": located(part.model, folder)}) for part in config.classify.models)
     changed = {"model": located(config.classify.model, folder), "models": models}
-    return config.model_copy(update={"sweep": sweep, "classify": config.classify.model_copy(update=changed)})
+    source = tuple(part.model_copy(update={"urls": _addresses(part, folder)}) for part in config.source)
+    classify = config.classify.model_copy(update=changed)
+    return config.model_copy(update={"sweep": sweep, "classify": classify, "source": source})
+
+
+def _addresses(part: SourcePart, folder: Path) -> tuple[str, ...]:
+    """The addresses of a source that reads a list of them, each once. Errors: ConfigError."""
+    if isinstance(part.urls, tuple):
+        told = [(f"source.urls[{index}]", line) for index, line in enumerate(part.urls)]
+    else:
+        path = folder / Path(part.urls).expanduser()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: the list of addresses cannot be read ({type(error).__name__})") from None
+        told = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
+    found = [(place, line.strip()) for place, line in told if line.strip() and not line.lstrip().startswith("#")]
+    home = part.source.authority
+    for place, line in found:
+        if _authority(line) != home:
+            raise ConfigError(f"{place}: not an address of {home}, the host of this source")
+    if part.urls and not found:
+        raise ConfigError(f"{part.urls}: a list without an address")
+    return tuple(dict.fromkeys(line for _, line in found))
+
+
+def _authority(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError:
+        return None
+    return Source("", url, "").authority if parts.scheme in ("http", "https") else None
 
 
 def _meant(mistakes: list[Any]) -> list[Any]:
@@ -399,7 +467,7 @@ def _private(url: str) -> bool:
 def example(today: datetime) -> str:
     """A commented sweep file for yesterday."""
     day, next_day = (moment.astimezone(UTC).date().isoformat() for moment in (today, today + timedelta(days=1)))
-    return f'''# A sweep: one snapshot of public posts. Start it with `postsweep run FILE`.
+    return f"""# A sweep: one snapshot of public posts. Start it with `postsweep run FILE`.
 
 [sweep]
 id = "d{day}"                        # begins with a small letter; names the sweep in the archive
@@ -449,4 +517,4 @@ kind = "all"
 [[source]]
 platform = "feed"
 url = "https://news.example/feed.xml"
-'''
+"""

@@ -134,7 +134,7 @@ def _open_sweep(store: Store, config: SweepConfig, names: Pseudonyms) -> None:
 
 def _read_sources(store: Store, lease: Lease, config: SweepConfig, names: Pseudonyms, progress: Progress) -> None:
     complete = {shard.source_hash for shard in shards_of(store, config.id) if shard.meta["state"] == "complete"}
-    undone = tuple(source for source in config.sources if names.source_hash(source) not in complete)
+    undone = tuple(source for source in config.sources if names.file_hash(source) not in complete)
     if not undone:
         return
     spec = ClusterSpec(kind=config.cluster.kind, workers=config.cluster.workers, address=config.cluster.address)

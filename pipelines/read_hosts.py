@@ -78,7 +78,7 @@ def _read(job: HostsJob, say: Any) -> None:
             }
         ),
     )
-    sources = [Source(**source) for source in job.sources]
+    sources = [Source.of(source) for source in job.sources]
     with _alone_at(store, {names.link(source.authority) for source in sources}, lambda: say({"waits": True})):
         _crawl(job, settings, sources)
 

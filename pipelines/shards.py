@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,12 @@ class ShardSink:
         self._store = settings.store
         self._source = source
         self._name = settings.names.source(source)
-        self._hash = settings.names.source_hash(source)
+        self._hash = settings.names.file_hash(source)
         self._writer = uuid.uuid4().hex[:12]
         self._pages: list[Page] = []
         self._oldest = time.monotonic()
-        self._next = Position()
+        self._begun = datetime.now(UTC)
+        self._next = Position(begun=self._begun)
         self._memory: Memory | None = None
         self._left_out = False
 
@@ -162,7 +164,9 @@ class ShardSink:
             identities = self._store.path(last.beside(self._settings.sweep, "identities"))
             if not identities.exists():
                 raise ArchiveError(f"{identities}: missing beside its page shard; restore it")
-            self._next = Position(last.last + 1, _metadata(identities)["next_cursor"])
+            if begun := shards[0].meta.get("begun"):  # not in shards that earlier code wrote
+                self._begun = datetime.fromisoformat(begun)
+            self._next = Position(last.last + 1, _metadata(identities)["next_cursor"], self._begun)
         return self._next
 
     def page(self, page: Page) -> None:
@@ -221,6 +225,7 @@ class ShardSink:
             "platform": self._source.platform,
             "host": self._source.authority,
             "writer": self._writer,
+            "begun": moment(self._begun),
             "begin": self._link(self._next.cursor),
             "end": self._link(following),
             "state": state,

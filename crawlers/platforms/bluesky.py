@@ -41,7 +41,7 @@ def parse_feed_item(payload: object, host: str, fetched_at: datetime) -> Post:
     item = record(payload, "item")
     post = parse_view(item.get("post"), host, fetched_at)
     reason = optional_record(item, "reason")
-    if reason is None or not str(reason.get("$type", "")).endswith("#reasonRepost"):
+    if reason is None or not _type(reason).endswith("#reasonRepost"):
         return post
     by = record(reason.get("by"), "reason.by")
     indexed = needed_time(reason, "indexedAt", "reason.")
@@ -173,6 +173,12 @@ def _account(author: Record, place: str) -> Account:
     )
 
 
+def _type(value: Record) -> str:
+    """What a union's member calls itself; empty for anything but a name."""
+    named = value.get("$type")
+    return named if isinstance(named, str) else ""
+
+
 def _label(label: Record) -> str:
     return needed_text(label, "val", "labels.")
 
@@ -183,7 +189,7 @@ def _features(value: Record) -> Iterator[tuple[str, int, int, str]]:
         index = record(facet.get("index"), "facets.index")
         start, end = count(index, "byteStart", "facets.index."), count(index, "byteEnd", "facets.index.")
         for feature in records(facet, "features", "facets.") or []:
-            kind = str(feature.get("$type", "")).rpartition("#")[2]
+            kind = _type(feature).rpartition("#")[2]
             key = {"mention": "did", "link": "uri", "tag": "tag"}.get(kind)
             if key is not None and start is not None and end is not None:
                 yield kind, start, end, needed_text(feature, key, "facets.features.")
@@ -222,12 +228,12 @@ def _embeds(embed: Record | None) -> list[Record]:
     if embed is None:
         return []
     halves = [half for key in ("media", "record") if isinstance(half := embed.get(key), dict)]
-    return [embed, *halves] if str(embed.get("$type", "")).startswith("app.bsky.embed.recordWithMedia") else [embed]
+    return [embed, *halves] if _type(embed).startswith("app.bsky.embed.recordWithMedia") else [embed]
 
 
 def _quoted(embeds: list[Record]) -> PostId | None:
     for embed in embeds:
-        if str(embed.get("$type", "app.bsky.embed.record")).split("#")[0] == "app.bsky.embed.record":
+        if (_type(embed) or "app.bsky.embed.record").split("#")[0] == "app.bsky.embed.record":
             target = optional_record(embed, "record", "embed.")
             uri = None if target is None else text(target, "uri", "embed.record.")
             if uri is not None and f"/{POST}/" in uri:
@@ -245,7 +251,7 @@ def _media(embeds: list[Record], urls: list[str | None]) -> Iterator[Media]:
     """The media of a record, with the addresses that an AppView gives them, in the same order."""
     for embed in embeds:
         found = [("image", image) for image in records(embed, "images", "embed.") or []]
-        if str(embed.get("$type", "")).startswith("app.bsky.embed.video"):
+        if _type(embed).startswith("app.bsky.embed.video"):
             found.append(("video", embed))
         for kind, item in found:
             alt = read_plain(text(item, "alt", "embed.") or "").text or None

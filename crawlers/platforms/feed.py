@@ -60,7 +60,7 @@ def parse_feed(body: bytes, content_type: str, url: str, fetched_at: datetime) -
         parsed = feedparser.parse(BytesIO(plain), response_headers=headers, sanitize_html=False)
     except Exception as error:  # what feedparser does not foresee, by its class only: messages may hold the document
         raise NotAFeedError(f"this feed cannot be parsed ({type(error).__name__})") from None
-    if not parsed.version:
+    if not parsed.get("version"):  # nothing at all has none
         raise NotAFeedError("this is neither RSS, Atom nor JSON Feed")
     feed_lang = parsed.feed.get("language") or None
     return _collect([lambda entry=entry: _entry(entry, url, feed_lang, fetched_at) for entry in parsed.entries])

@@ -467,7 +467,7 @@ def _rewrite_open(store: Store, sweep: str, ledger: Ledger) -> None:
             store.remove(left)
     kept = []
     for shard in every_shard(store, sweep):
-        if ledger.erased.holds("source", shard.source_hash):
+        if ledger.erased.holds("source", shard.meta["source"].rpartition(":")[2]):
             store.remove(shard.name)
         else:
             _rewrite_shard(store, sweep, shard, ledger)

@@ -19,9 +19,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawlers.catalogue import PLATFORMS
 from crawlers.post import Account, PostId
 from crawlers.pseudonyms import Pseudonyms
-from crawlers.source import KINDS, Source
+from crawlers.source import Source
 from pipelines.archive import sweep_ids, sweep_manifest
 from pipelines.config import SourcePart
 from pipelines.erasure.clearing import RELATIONS, going
@@ -33,7 +34,8 @@ from pipelines.store import Store
 
 By = Literal["author", "post", "url", "before"]
 
-_OWN_KINDS = re.compile(r"[^:]+:.+:(?:account|author|records):([0-9a-f]{16})")
+_OWN = {kind.name for about in PLATFORMS.values() for kind in about.kinds if kind.own}
+_OWN_KINDS = re.compile(rf"[^:]+:.+:(?:{'|'.join(sorted(_OWN))})(?:\[[^\]]*\])?:([0-9a-f]{{16}})")
 """Sources that give nothing but what one account wrote or passed on."""
 _HASH = re.compile(r"[0-9a-f]{32}")
 _POSTS = ["uid", "author", "kind", "created_at", "server_time", "fetched_at", "seen_by", *RELATIONS]
@@ -99,7 +101,7 @@ def resolve(store: Store, names: Pseudonyms, request: Request) -> Who:
 def possible_posts(names: Pseudonyms, value: str) -> set[str]:
     """The uids that a post may have which is called so: the uid itself, or that of a global id or of a whole name."""
     value = value.strip()
-    found = {names.post(PostId(platform, value)) for platform in KINDS} | {names.named_post(value)}
+    found = {names.post(PostId(platform, value)) for platform in PLATFORMS} | {names.named_post(value)}
     return found | ({value} if _HASH.fullmatch(value) else set())
 
 
@@ -116,7 +118,7 @@ def _moment(value: str) -> datetime:
 
 def _authors(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
     wanted = plain_name(value)
-    ids = {names.author(platform, Account(value.strip())) for platform in KINDS} | {value.strip()}
+    ids = {names.author(platform, Account(value.strip())) for platform in PLATFORMS} | {value.strip()}
     found: set[str] = set()
     for table in _identities(store, ["author", *_NAMES]):
         for author, *called in _rows(table, "author", *_NAMES):

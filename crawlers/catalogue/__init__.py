@@ -1,0 +1,22 @@
+"""The catalogue of platforms: one module of plain facts each. It imports no parser, so a sweep file is checked fast."""
+
+from crawlers.catalogue import (
+    bluesky,
+    feed,
+    hackernews,
+    mastodon,
+)
+from crawlers.catalogue.about import About
+
+_MODULES = (
+    mastodon,
+    bluesky,
+    hackernews,
+    feed,
+)
+
+PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}
+"""All platforms, those too that only an import can give."""
+
+LIVE: dict[str, About] = {name: about for name, about in PLATFORMS.items() if about.kinds}
+"""Those that can be read."""
