@@ -28,6 +28,7 @@ from pipelines.archive import (
     first_digest,
     incoming_run,
     moment,
+    redacted_since,
     refuse_changed,
     reopen_archive,
     run_manifest,
@@ -82,12 +83,12 @@ class Plan:
         called = "-".join(ref.name for ref in self.refs)[:80]
         return f"{self.sweep['sweep']}-{called}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
-
     def earlier(self, store: Store) -> Manifest | None:
         """A finished run that holds the scores of the same models over the same posts, whatever it flagged by."""
         wanted = [_scored_by(model) for model in self.described]
         for run in run_manifests(store, self.sweep["sweep"]):
             same = run["generation"] == self.sweep["generation"] and run["environments"] is not None
+            same = same and not redacted_since(self.sweep, run)  # it has scores of posts that have no text any more
             if same and [_scored_by(model) for model in run["models"]] == wanted:
                 return run
         return None

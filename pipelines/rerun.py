@@ -18,7 +18,15 @@ from classify.errors import ModelError
 from classify.prepared import find
 from classify.spec import EMBEDDED, ModelSpec, hub_id
 from cluster.open import ClusterSpec
-from pipelines.archive import Manifest, incoming_run, refuse_changed, reopen_archive, run_manifest, run_manifests
+from pipelines.archive import (
+    Manifest,
+    incoming_run,
+    redacted_since,
+    refuse_changed,
+    reopen_archive,
+    run_manifest,
+    run_manifests,
+)
 from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
 from pipelines.errors import ArchiveError
@@ -87,7 +95,8 @@ def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec,
         store.clear_scratch()
         score_parts(store, lease, plan, folder, request, progress)
         after = make_manifest(store, plan, folder, request.token_budget)
-        outcome = compared(store, before, after)
+        redacted = redacted_since(plan.sweep, before)
+        outcome = compared(store, {**before, "redacted": redacted}, {**after, "redacted": []})
         store.remove(folder)
     return outcome
 
