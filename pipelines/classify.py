@@ -58,6 +58,8 @@ class RunRequest:
     models: tuple[ModelSpec, ...]
     cluster: ClusterSpec
     token_budget: int
+    anew: bool = False
+    """Whether all posts are scored, also where an earlier run holds the scores."""
 
     @classmethod
     def of(cls, config: SweepConfig) -> "RunRequest":
@@ -129,7 +131,8 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
-            score_parts(store, lease, plan, incoming_run(run), request, progress, plan.earlier(store))
+            earlier = None if request.anew else plan.earlier(store)
+            score_parts(store, lease, plan, incoming_run(run), request, progress, earlier)
             lease.check(store)
             store.move_folder(incoming_run(run), final)
         write_manifest(store, run_manifest_name(run), make_manifest(store, plan, final, request.token_budget))

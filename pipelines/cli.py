@@ -97,18 +97,23 @@ def classify(  # noqa: PLR0917 - options of a command
     dtype: Dtype = None,
     engine: Engine = None,
     workers: Workers = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Score all posts, also where an earlier run holds the scores.")
+    ] = False,
 ) -> int:
     """Score the posts of a sealed sweep, be it an old one, with the sweep file's models or with others.
 
     Each choice of models, labels and thresholds is a run of its own; the same choice again changes nothing.
     """
+    from dataclasses import replace
+
     from pipelines.asked import changed, request_for
     from pipelines.classify import classify_sweep
     from pipelines.progress import open_progress
 
     request = request_for(sweep, of, workers)
     request = changed(request, model or [], threshold or [], device, dtype, engine)
-    run_id, code = classify_sweep(request, open_progress())
+    run_id, code = classify_sweep(replace(request, anew=anew), open_progress())
     typer.echo(f"run: {run_id}")
     return code
 

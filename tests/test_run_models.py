@@ -153,6 +153,28 @@ def test_another_threshold_takes_the_scores_that_stand_and_flags_them_anew(folde
     assert "one of another day" in json.dumps(outcome["causes"])
 
 
+@pytest.mark.parametrize("what", ["gone", "not as it was committed"])
+def test_where_earlier_scores_are_lost_the_line_says_how_to_score_anew(folder: Path, tmp_path: Path, what: str) -> None:
+    shutil.copytree(folder / "archive", tmp_path / "archive")
+    shutil.copytree(folder / "own", tmp_path / "own")
+    first, scores = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "own")
+    lost = tmp_path / "archive" / first["parts"][0]["path"]
+    if what == "gone":
+        lost.unlink()
+    else:
+        note_another_processor(lost)
+    asked = ("archive", "--sweep", SWEEP, "-m", "own", "--threshold", "scam=0.4")
+    refused = postsweep("classify", *asked, cwd=tmp_path)
+    assert refused.returncode == 1
+    (line,) = [line for line in refused.stderr.splitlines() if "error" in line]
+    assert line.startswith("error: ")
+    assert f"{lost.name}: {what}" in line
+    assert "--anew" in line
+    second, anew = classify(tmp_path, *asked, "--anew")
+    assert anew.drop("flags").equals(scores.drop("flags"))
+    assert "one of another day" not in json.dumps(second["environments"])
+
+
 def note_another_processor(part: Path) -> None:
     """Marks the scores of a part, so that it shows where they are found again."""
     noted = noted_of(part)
