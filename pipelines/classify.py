@@ -8,7 +8,7 @@ rename and the run's manifest is created. What a worker does with a part is left
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ from pipelines.archive import (
     sweep_manifest,
     write_manifest,
 )
-from pipelines.config import SweepConfig
+from pipelines.config import SweepConfig, wrong_device
 from pipelines.digests import Digest, file_sha256, part_rows
-from pipelines.errors import ArchiveError, Exit
+from pipelines.errors import ArchiveError, ConfigError, Exit
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
@@ -51,7 +51,10 @@ from pipelines.store import Store
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One pass that is asked for: a sealed sweep of an archive, the models, and where their tasks run."""
+    """One pass that is asked for: a sealed sweep of an archive, the models, and where their tasks run.
+
+    Errors: ConfigError for a device that no worker of the cluster has.
+    """
 
     archive: Path
     sweep: str
@@ -60,6 +63,19 @@ class RunRequest:
     token_budget: int
     anew: bool = False
     """Whether all posts are scored, also where an earlier run holds the scores."""
+
+    def __post_init__(self) -> None:
+        for spec in self.models:
+            if (wrong := wrong_device(self.cluster.kind, spec.device)) is not None:
+                raise ConfigError(wrong)
+
+    def where_gpus_are(self) -> "RunRequest":
+        """The same on a `cuda` cluster, where models compute on a GPU and the cluster is a `local` one, which has
+        none."""
+        devices = {spec.device for spec in self.models}
+        if self.cluster.kind == "local" and "cuda" in devices <= {"cpu", "cuda"}:
+            return replace(self, cluster=ClusterSpec("cuda"))
+        return self
 
     @classmethod
     def of(cls, config: SweepConfig) -> "RunRequest":
@@ -185,7 +201,8 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
         if not undone:
             store.path(folder).mkdir(parents=True, exist_ok=True)
             return
-        with open_cluster(request.cluster) as client:
+        flags_alone = earlier is not None and request.cluster.kind == "cuda"  # they need no GPU
+        with open_cluster(ClusterSpec() if flags_alone else request.cluster) as client:
             for _ in run_tasks(
                 client,
                 score_part,

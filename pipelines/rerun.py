@@ -5,7 +5,7 @@ rerun leaves nothing in the archive. What is said of it is counted, and all that
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -77,8 +77,16 @@ class Outcome:
     causes: list[Cause]
 
 
-def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec, progress: Progress) -> Outcome:
+def rerun(  # noqa: PLR0917 - the command's own options
+    archive: Path,
+    run: str,
+    models: dict[str, str],
+    cluster: ClusterSpec,
+    progress: Progress,
+    device: str | None = None,
+) -> Outcome:
     """Repeats a run. `models` says where a model is today, by its name in the run; others are looked for by digest.
+    `device` is another than the run's; where it is a GPU and the cluster a local one, a `cuda` cluster is opened.
 
     Errors: ArchiveError for a run that is not there; ModelError for a model that is not found or cannot run here;
     LeaseHeldError, KeyMismatchError, ClusterError.
@@ -86,9 +94,11 @@ def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec,
     store = reopen_archive(archive, f"run-rerun-{run}", load_key().fingerprint)
     before = finished(store, run)
     specs = asked(before, models)
+    if device is not None:
+        specs = tuple(replace(spec, device=device) for spec in specs)
     plan = plan_run(sealed(store, before["sweep"]), specs, progress)
     _check_columns(before, plan)
-    request = RunRequest(archive, before["sweep"], specs, cluster, before["token_budget"])
+    request = RunRequest(archive, before["sweep"], specs, cluster, before["token_budget"]).where_gpus_are()
     folder = incoming_run(f"rerun-{run}")
     with held(store, f"run-rerun-{run}") as lease:
         refuse_changed(store, plan.sweep)
