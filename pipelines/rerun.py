@@ -29,6 +29,7 @@ from pipelines.archive import (
 )
 from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
+from pipelines.digests import file_sha256
 from pipelines.errors import ArchiveError
 from pipelines.keys import load_key
 from pipelines.lease import held
@@ -102,6 +103,7 @@ def rerun(  # noqa: PLR0917 - the command's own options
     folder = incoming_run(f"rerun-{run}")
     with held(store, f"run-rerun-{run}") as lease:
         refuse_changed(store, plan.sweep)
+        _check_scores(store, before)
         store.clear_scratch()
         score_parts(store, lease, plan, folder, request, progress)
         after = make_manifest(store, plan, folder, request.token_budget)
@@ -153,6 +155,15 @@ def _found(run: Manifest, model: Manifest) -> str:
             f"run {run['run']}: {which} is not known on this machine; say where it is: --model {model['name']}=FOLDER"
         )
     return place
+
+
+def _check_scores(store: Store, run: Manifest) -> None:
+    """Before anything is scored: what it is to be compared with is what was committed. Errors: ArchiveError."""
+    for part in run["parts"]:
+        path = store.path(part["path"])
+        if not path.is_file() or file_sha256(path) != part["sha256"]:
+            what = "not as it was committed (SHA-256 differs)" if path.is_file() else "gone"
+            raise ArchiveError(f"{path}: {what}; restore it")
 
 
 def _check_columns(before: Manifest, plan: Plan) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load, save
 
@@ -147,6 +148,15 @@ def test_posts_that_were_redacted_since_are_named_and_no_later_run_has_a_score_o
     assert rerun(folder, second["run"])[1]["verdict"] == "exact"
     compared = postsweep("compare", first, second["run"], "--archive", "archive", cwd=folder)
     assert "redactions since it was scored: 20" in compared.stdout
+
+
+def test_scores_that_were_changed_since_are_not_compared(folder: Path) -> None:
+    (manifest,) = run_manifests(read_archive(folder / "archive"))
+    part = folder / "archive" / manifest["parts"][0]["path"]
+    pq.write_table(pq.read_table(part, partitioning=None), part, compression="none")
+    done = postsweep("rerun", manifest["run"], "-m", "small=small", cwd=folder)
+    assert done.returncode == 1
+    assert f"{part.name}: not as it was committed (SHA-256 differs); restore it" in done.stderr
 
 
 def test_an_unknown_run_is_one_line_that_names_those_there_are(folder: Path) -> None:
