@@ -176,6 +176,12 @@ def first_digest(sweep: Manifest) -> str:
     return str(erasures[0]["digest_before"] if erasures else sweep["digest"])
 
 
+def redacted_since(sweep: Manifest, run: Manifest) -> list[str]:
+    """When posts of a sweep were redacted whose scores a run has kept from before."""
+    kept = {each["id"] for each in run.get("erasures", [])}
+    return [each["at"] for each in sweep.get("erasures", []) if each["doing"] == "redact" and each["id"] in kept]
+
+
 def sweep_generations(store: Store, sweep: str) -> dict[int, str]:
     """The manifests of a sealed sweep by generation: one, or two while an erasure is under way."""
     pattern = re.compile(re.escape(sweep) + r"\.(\d+)\.json")

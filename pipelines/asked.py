@@ -51,7 +51,8 @@ def changed(  # noqa: PLR0917 - the command's own options
         raise ConfigError("--threshold goes with one model; for several, write thresholds in the sweep file")
     if given:
         specs = tuple(replace(spec, thresholds=_over(spec.thresholds, given)) for spec in specs)
-    return replace(request, models=tuple(_computed(spec, device, dtype, engine) for spec in specs))
+    request = replace(request, models=tuple(_computed(spec, device, dtype, engine) for spec in specs))
+    return request if device is None else request.where_gpus_are()
 
 
 def spec_of(model: str, device: str | None, dtype: str | None, engine: str | None) -> ModelSpec:
@@ -84,9 +85,15 @@ def _over(
     return tuple({**dict(before), **dict(given)}.items())
 
 
-def _computed(spec: ModelSpec, device: str | None, dtype: str | None, engine: str | None) -> ModelSpec:
-    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+def check_device(device: str) -> None:
+    """Errors: ConfigError for what is no device."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ConfigError(f"--device {device}: use cpu, cuda or cuda:<number>")
+
+
+def _computed(spec: ModelSpec, device: str | None, dtype: str | None, engine: str | None) -> ModelSpec:
+    if device is not None:
+        check_device(device)
     for option, value, known in (("--dtype", dtype, get_args(Dtype)), ("--engine", engine, get_args(EngineName))):
         if value is not None and value not in known:
             raise ConfigError(f"{option} {value}: use {', '.join(known)}")

@@ -30,8 +30,9 @@ def causes(old: Manifest, new: Manifest) -> list[Cause]:
     What weighs most comes first: posts, models and their files, labels, definitions and thresholds, how and where it
     was computed. A key that one of the manifests does not have at all is not compared, so that a run that is only
     planned, or the `software` of two sweeps, can be given; a key that is null was not recorded, and is told as that.
+    `redacted`, which no manifest has, says when posts were redacted after the run scored them.
     """
-    found = [*_values(old, new, ("sweep", "generation"), "")]
+    found = [*_values(old, new, ("sweep", "generation", "redacted"), "")]
     if "models" in old and "models" in new:
         found += _of_models(old["models"], new["models"])
     if "labels" in old and "labels" in new:
@@ -124,6 +125,7 @@ def _sets(what: str, old: Iterable[str | None], new: Iterable[str | None]) -> It
 
 _NAMED = {
     "generation": "generation of the sweep",
+    "redacted": "redactions since it was scored",
     "exactness": "class of exactness",
     "token_budget": "token budget",
     "of": "output of the model",

@@ -8,7 +8,7 @@ rename and the run's manifest is created. What a worker does with a part is left
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pipelines.archive import (
     first_digest,
     incoming_run,
     moment,
+    redacted_since,
     refuse_changed,
     reopen_archive,
     run_manifest,
@@ -37,9 +38,9 @@ from pipelines.archive import (
     sweep_manifest,
     write_manifest,
 )
-from pipelines.config import SweepConfig
+from pipelines.config import SweepConfig, wrong_device
 from pipelines.digests import Digest, file_sha256, part_rows
-from pipelines.errors import ArchiveError, Exit
+from pipelines.errors import ArchiveError, ConfigError, Exit
 from pipelines.keys import load_key
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
@@ -50,13 +51,31 @@ from pipelines.store import Store
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One pass that is asked for: a sealed sweep of an archive, the models, and where their tasks run."""
+    """One pass that is asked for: a sealed sweep of an archive, the models, and where their tasks run.
+
+    Errors: ConfigError for a device that no worker of the cluster has.
+    """
 
     archive: Path
     sweep: str
     models: tuple[ModelSpec, ...]
     cluster: ClusterSpec
     token_budget: int
+    anew: bool = False
+    """Whether all posts are scored, also where an earlier run holds the scores."""
+
+    def __post_init__(self) -> None:
+        for spec in self.models:
+            if (wrong := wrong_device(self.cluster.kind, spec.device)) is not None:
+                raise ConfigError(wrong)
+
+    def where_gpus_are(self) -> "RunRequest":
+        """The same on a `cuda` cluster, where models compute on a GPU and the cluster is a `local` one, which has
+        none."""
+        devices = {spec.device for spec in self.models}
+        if self.cluster.kind == "local" and "cuda" in devices <= {"cpu", "cuda"}:
+            return replace(self, cluster=ClusterSpec("cuda"))
+        return self
 
     @classmethod
     def of(cls, config: SweepConfig) -> "RunRequest":
@@ -82,12 +101,12 @@ class Plan:
         called = "-".join(ref.name for ref in self.refs)[:80]
         return f"{self.sweep['sweep']}-{called}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
-
     def earlier(self, store: Store) -> Manifest | None:
         """A finished run that holds the scores of the same models over the same posts, whatever it flagged by."""
         wanted = [_scored_by(model) for model in self.described]
         for run in run_manifests(store, self.sweep["sweep"]):
             same = run["generation"] == self.sweep["generation"] and run["environments"] is not None
+            same = same and not redacted_since(self.sweep, run)  # it has scores of posts that have no text any more
             if same and [_scored_by(model) for model in run["models"]] == wanted:
                 return run
         return None
@@ -128,7 +147,8 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
-            score_parts(store, lease, plan, incoming_run(run), request, progress, plan.earlier(store))
+            earlier = None if request.anew else plan.earlier(store)
+            score_parts(store, lease, plan, incoming_run(run), request, progress, earlier)
             lease.check(store)
             store.move_folder(incoming_run(run), final)
         write_manifest(store, run_manifest_name(run), make_manifest(store, plan, final, request.token_budget))
@@ -181,7 +201,8 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
         if not undone:
             store.path(folder).mkdir(parents=True, exist_ok=True)
             return
-        with open_cluster(request.cluster) as client:
+        flags_alone = earlier is not None and request.cluster.kind == "cuda"  # they need no GPU
+        with open_cluster(ClusterSpec() if flags_alone else request.cluster) as client:
             for _ in run_tasks(
                 client,
                 score_part,

@@ -97,29 +97,35 @@ def classify(  # noqa: PLR0917 - options of a command
     dtype: Dtype = None,
     engine: Engine = None,
     workers: Workers = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Score all posts, also where an earlier run holds the scores.")
+    ] = False,
 ) -> int:
     """Score the posts of a sealed sweep, be it an old one, with the sweep file's models or with others.
 
     Each choice of models, labels and thresholds is a run of its own; the same choice again changes nothing.
     """
+    from dataclasses import replace
+
     from pipelines.asked import changed, request_for
     from pipelines.classify import classify_sweep
     from pipelines.progress import open_progress
 
     request = request_for(sweep, of, workers)
     request = changed(request, model or [], threshold or [], device, dtype, engine)
-    run_id, code = classify_sweep(request, open_progress())
+    run_id, code = classify_sweep(replace(request, anew=anew), open_progress())
     typer.echo(f"run: {run_id}")
     return code
 
 
 @app.command()
-def rerun(
+def rerun(  # noqa: PLR0917 - options of a command
     run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's id; `postsweep status` lists them.")],
     archive: InArchive = Path("archive"),
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="Where a model is today: NAME=FOLDER, NAME as in the run.")
     ] = None,
+    device: Device = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> int:
@@ -129,12 +135,15 @@ def rerun(
     """
     from dataclasses import asdict
 
-    from pipelines.asked import local_cluster, pairs
+    from pipelines.asked import check_device, local_cluster, pairs
     from pipelines.progress import open_progress
     from pipelines.rerun import rerun as repeat
     from pipelines.rerun import told
 
-    outcome = repeat(archive, run, dict(pairs("--model", model or [])), local_cluster(workers), open_progress())
+    if device is not None:
+        check_device(device)
+    places = dict(pairs("--model", model or []))
+    outcome = repeat(archive, run, places, local_cluster(workers), open_progress(), device)
     typer.echo(json.dumps(asdict(outcome), indent=2) if as_json else "\n".join(map(_plain, told(outcome))))
     return Exit.DONE if outcome.verdict in ("exact", "within tolerance") else Exit.FAILED
 

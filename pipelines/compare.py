@@ -9,7 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pipelines.archive import Manifest, read_archive, run_ids, run_manifest, sweep_ids, sweep_manifest
+from pipelines.archive import Manifest, read_archive, redacted_since, run_ids, run_manifest, sweep_ids, sweep_manifest
 from pipelines.causes import Cause, causes
 from pipelines.errors import ConfigError
 from pipelines.paired import Pairs
@@ -174,6 +174,8 @@ def _compare_runs(root: Path, old: Manifest, new: Manifest) -> RunsCompared:
         )
     before, after = ({label["name"]: label for label in run["labels"]} for run in (old, new))
     shared = [name for name in before if name in after]
+    sweep = sweep_manifest(read_archive(root), old["sweep"]) or {}
+    told = ({**run, "redacted": redacted_since(sweep, run)} for run in (old, new))
     with open_sql(root, only=[old["sweep"]]) as opened:
         session = opened.keep("pairs", _pairs_query(old, new, shared))
         counted = ", ".join(f"count(*) filter ({test}) as {name}" for name, test in _WHO.items())
@@ -188,7 +190,7 @@ def _compare_runs(root: Path, old: Manifest, new: Manifest) -> RunsCompared:
             ],
             only_first=[_alone(session, old, name) for name in before if name not in after],
             only_second=[_alone(session, new, name) for name in after if name not in before],
-            causes=causes(old, new),
+            causes=causes(*told),
         )
 
 

@@ -271,6 +271,14 @@ def _kind(info: ValidationInfo) -> SourceKind | None:
     return None if about is None else about.kind(info.data.get("kind", ""))
 
 
+def wrong_device(kind: str, device: str) -> str | None:
+    """What is wrong with a model's device on a kind of cluster: a worker of a `cuda` one has a device of its own, which
+    it sees as its first."""
+    if kind == "cuda" and device not in ("cpu", "cuda"):
+        return f'device {device}: a worker of cluster.kind "cuda" has one device, called "cuda"'
+    return None
+
+
 class SweepConfig(_Part):
     """A validated sweep file. `archive` in it is absolute."""
 
@@ -289,10 +297,10 @@ class SweepConfig(_Part):
 
     @model_validator(mode="after")
     def _own_device(self) -> "SweepConfig":
-        """A worker of a cuda cluster has a device of its own, which it sees as its first."""
+        """No model asks for a device that no worker has."""
         for part in self.classify.each:
-            if self.cluster.kind == "cuda" and part.device not in ("cpu", "cuda"):
-                raise ValueError(f'device {part.device}: a worker of cluster.kind "cuda" has one device, called "cuda"')
+            if (wrong := wrong_device(self.cluster.kind, part.device)) is not None:
+                raise ValueError(wrong)
         return self
 
     @property

@@ -5,7 +5,7 @@ rerun leaves nothing in the archive. What is said of it is counted, and all that
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,18 @@ from classify.errors import ModelError
 from classify.prepared import find
 from classify.spec import EMBEDDED, ModelSpec, hub_id
 from cluster.open import ClusterSpec
-from pipelines.archive import Manifest, incoming_run, refuse_changed, reopen_archive, run_manifest, run_manifests
+from pipelines.archive import (
+    Manifest,
+    incoming_run,
+    redacted_since,
+    refuse_changed,
+    reopen_archive,
+    run_manifest,
+    run_manifests,
+)
 from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
+from pipelines.digests import file_sha256
 from pipelines.errors import ArchiveError
 from pipelines.keys import load_key
 from pipelines.lease import held
@@ -69,8 +78,16 @@ class Outcome:
     causes: list[Cause]
 
 
-def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec, progress: Progress) -> Outcome:
+def rerun(  # noqa: PLR0917 - the command's own options
+    archive: Path,
+    run: str,
+    models: dict[str, str],
+    cluster: ClusterSpec,
+    progress: Progress,
+    device: str | None = None,
+) -> Outcome:
     """Repeats a run. `models` says where a model is today, by its name in the run; others are looked for by digest.
+    `device` is another than the run's; where it is a GPU and the cluster a local one, a `cuda` cluster is opened.
 
     Errors: ArchiveError for a run that is not there; ModelError for a model that is not found or cannot run here;
     LeaseHeldError, KeyMismatchError, ClusterError.
@@ -78,16 +95,20 @@ def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec,
     store = reopen_archive(archive, f"run-rerun-{run}", load_key().fingerprint)
     before = finished(store, run)
     specs = asked(before, models)
+    if device is not None:
+        specs = tuple(replace(spec, device=device) for spec in specs)
     plan = plan_run(sealed(store, before["sweep"]), specs, progress)
     _check_columns(before, plan)
-    request = RunRequest(archive, before["sweep"], specs, cluster, before["token_budget"])
+    request = RunRequest(archive, before["sweep"], specs, cluster, before["token_budget"]).where_gpus_are()
     folder = incoming_run(f"rerun-{run}")
     with held(store, f"run-rerun-{run}") as lease:
         refuse_changed(store, plan.sweep)
+        _check_scores(store, before)
         store.clear_scratch()
         score_parts(store, lease, plan, folder, request, progress)
         after = make_manifest(store, plan, folder, request.token_budget)
-        outcome = compared(store, before, after)
+        redacted = redacted_since(plan.sweep, before)
+        outcome = compared(store, {**before, "redacted": redacted}, {**after, "redacted": []})
         store.remove(folder)
     return outcome
 
@@ -134,6 +155,15 @@ def _found(run: Manifest, model: Manifest) -> str:
             f"run {run['run']}: {which} is not known on this machine; say where it is: --model {model['name']}=FOLDER"
         )
     return place
+
+
+def _check_scores(store: Store, run: Manifest) -> None:
+    """Before anything is scored: what it is to be compared with is what was committed. Errors: ArchiveError."""
+    for part in run["parts"]:
+        path = store.path(part["path"])
+        if not path.is_file() or file_sha256(path) != part["sha256"]:
+            what = "not as it was committed (SHA-256 differs)" if path.is_file() else "gone"
+            raise ArchiveError(f"{path}: {what}; restore it")
 
 
 def _check_columns(before: Manifest, plan: Plan) -> None:

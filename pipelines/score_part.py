@@ -130,10 +130,12 @@ def _scored(job: PartJob, store: Store, schema: pa.Schema, noted: Row) -> Iterat
 def _flagged(
     earlier: str, sha256: str, store: Store, schema: pa.Schema, labels: list[Row]
 ) -> Iterator[pa.Table]:
-    """Scores of an earlier run under the names and thresholds of this one. Errors: ArchiveError where they were
-    damaged."""
-    if file_sha256(store.path(earlier)) != sha256:
-        raise ArchiveError(f"{store.path(earlier)}: not as it was committed (SHA-256 differs); restore it")
+    """Scores of an earlier run under the names and thresholds of this one. Errors: ArchiveError where they are gone or
+    were damaged."""
+    path = store.path(earlier)
+    if not path.is_file() or file_sha256(path) != sha256:
+        what = "not as it was committed (SHA-256 differs)" if path.is_file() else "gone"
+        raise ArchiveError(f"{path}: {what}; restore it, or score the posts again: postsweep classify --anew")
     names = [label["name"] for label in labels]
     thresholds = np.array([label["threshold"] for label in labels])
     with pq.ParquetFile(store.path(earlier)) as file:

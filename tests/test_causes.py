@@ -8,6 +8,7 @@ from pipelines.causes import causes
 RUN: dict[str, Any] = {
     "sweep": "d2026-01-01",
     "generation": 0,
+    "redacted": [],
     "models": [
         {
             "name": "default", "model": "default", "digest": "6e" * 32,
@@ -56,6 +57,7 @@ def test_equal_manifests_have_no_cause() -> None:
     [
         (changed("sweep", "d2026-01-02"), "sweep: d2026-01-01, then d2026-01-02"),
         (changed("generation", 1), "generation of the sweep: 0, then 1"),
+        (changed("redacted", ["2026-02-01"]), "redactions since it was scored: none, then 2026-02-01"),
         (changed("models", 0, "digest", "7f" * 32), f"digest of model default: {'6e' * 8}, then {'7f' * 8}"),
         (changed("models", 0, "name", "small"), "model: default, then small"),
         (

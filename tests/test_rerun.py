@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load, save
 
@@ -15,6 +16,7 @@ from pipelines.archive import read_archive, run_manifests
 from pipelines.progress import Progress
 from pipelines.verify import verify_archive
 from tests import small_model
+from tests.erasable import let_go
 from tests.jobs import postsweep
 from tests.sweeps import SOURCES, SWEEP, page, post, sealed_sweep
 
@@ -129,6 +131,32 @@ def test_another_threshold_of_the_command_line_is_a_run_of_its_own(folder: Path)
     assert rerun(folder, second)[1]["verdict"] == "exact"
     again = postsweep("classify", "archive", "--sweep", SWEEP, "-m", "small", "--threshold", "scam=0.4", cwd=folder)
     assert again.stdout.split()[-1] == second
+
+
+def test_posts_that_were_redacted_since_are_named_and_no_later_run_has_a_score_of_them(folder: Path) -> None:
+    first = only_run(folder)
+    let_go(read_archive(folder / "archive"))
+    redacted = postsweep("redact", "archive", "--before", "2026-01-01T12:00:05Z", "--yes", cwd=folder)
+    assert redacted.returncode == 0, redacted.stderr
+    code, outcome = rerun(folder, first, "-m", "small=small")
+    assert (code, outcome["verdict"], outcome["reread"]) == (1, "not comparable", 5)
+    assert "redactions since it was scored: 20" in causes(outcome)
+    done = postsweep("classify", "archive", "--sweep", SWEEP, "-m", "small", "--threshold", "scam=0.4", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    _, second = run_manifests(read_archive(folder / "archive"))
+    assert (second["counts"]["scored"], second["counts"]["empty"]) == (55, 5)
+    assert rerun(folder, second["run"])[1]["verdict"] == "exact"
+    compared = postsweep("compare", first, second["run"], "--archive", "archive", cwd=folder)
+    assert "redactions since it was scored: 20" in compared.stdout
+
+
+def test_scores_that_were_changed_since_are_not_compared(folder: Path) -> None:
+    (manifest,) = run_manifests(read_archive(folder / "archive"))
+    part = folder / "archive" / manifest["parts"][0]["path"]
+    pq.write_table(pq.read_table(part, partitioning=None), part, compression="none")
+    done = postsweep("rerun", manifest["run"], "-m", "small=small", cwd=folder)
+    assert done.returncode == 1
+    assert f"{part.name}: not as it was committed (SHA-256 differs); restore it" in done.stderr
 
 
 def test_an_unknown_run_is_one_line_that_names_those_there_are(folder: Path) -> None:

@@ -120,7 +120,8 @@ def test_an_exact_run_has_no_tolerance(folder: Path) -> None:
         (("-m", "own", "--threshold", "rumor=2"), "--threshold rumor=2: not a number from 0 to 1"),
         (("-m", "own", "--dtype", "float64"), "--dtype float64: use float32, bfloat16, float16"),
         (("-m", "own", "--device", "tpu"), "--device tpu: use cpu, cuda or cuda:<number>"),
-        (("-m", "toxic", "--device", "cuda"), "no worker declares GPU=1, which these tasks need"),
+        (("-m", "toxic", "--device", "cuda"), 'cluster.kind "cuda"'),
+        (("-m", "toxic", "--device", "cuda:1"), "no worker declares GPU=1, which these tasks need"),
     ],
 )
 def test_what_cannot_be_is_one_line(folder: Path, more: tuple[str, ...], told: str) -> None:
@@ -128,6 +129,30 @@ def test_what_cannot_be_is_one_line(folder: Path, more: tuple[str, ...], told: s
     assert done.returncode in (1, 2)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert told in line
+
+
+def test_a_cuda_cluster_is_asked_for_no_second_device_by_the_command_line_either(folder: Path) -> None:
+    (folder / "cuda.toml").write_text(
+        one_source("https://one.example") + '[classify]\nmodel = "toxic"\n[cluster]\nkind = "cuda"\n'
+    )
+    done = postsweep("classify", "cuda.toml", "--device", "cuda:1", cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: device cuda:1: a worker of cluster.kind "cuda" has one device')
+
+
+def test_a_run_of_a_gpu_is_repeated_on_gpus_or_on_the_device_that_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "archive", tmp_path / "archive")
+    shutil.copytree(folder / "toxic", tmp_path / "toxic")
+    run, _ = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "toxic", "--engine", "torch")
+    (model,) = run["models"]
+    replace_run_manifest(read_archive(tmp_path / "archive"), {**run, "models": [{**model, "device": "cuda"}]})
+    refused = postsweep("rerun", run["run"], cwd=tmp_path)
+    assert refused.returncode == 1
+    assert 'error: cluster.kind "cuda"' in refused.stderr
+    repeated = postsweep("rerun", run["run"], "--device", "cpu", "--json", cwd=tmp_path)
+    outcome = json.loads(repeated.stdout)
+    assert outcome["verdict"] in ("exact", "within tolerance")
+    assert [cause["text"] for cause in outcome["causes"]] == ["device of model toxic: cuda, then cpu"]
 
 
 def test_another_threshold_takes_the_scores_that_stand_and_flags_them_anew(folder: Path, tmp_path: Path) -> None:
@@ -151,6 +176,28 @@ def test_another_threshold_takes_the_scores_that_stand_and_flags_them_anew(folde
     outcome = json.loads(postsweep("rerun", second["run"], "--json", cwd=tmp_path).stdout)
     assert (outcome["verdict"], outcome["flips"]) == ("exact", 0)
     assert "one of another day" in json.dumps(outcome["causes"])
+
+
+@pytest.mark.parametrize("what", ["gone", "not as it was committed"])
+def test_where_earlier_scores_are_lost_the_line_says_how_to_score_anew(folder: Path, tmp_path: Path, what: str) -> None:
+    shutil.copytree(folder / "archive", tmp_path / "archive")
+    shutil.copytree(folder / "own", tmp_path / "own")
+    first, scores = classify(tmp_path, "archive", "--sweep", SWEEP, "-m", "own")
+    lost = tmp_path / "archive" / first["parts"][0]["path"]
+    if what == "gone":
+        lost.unlink()
+    else:
+        note_another_processor(lost)
+    asked = ("archive", "--sweep", SWEEP, "-m", "own", "--threshold", "scam=0.4")
+    refused = postsweep("classify", *asked, cwd=tmp_path)
+    assert refused.returncode == 1
+    (line,) = [line for line in refused.stderr.splitlines() if "error" in line]
+    assert line.startswith("error: ")
+    assert f"{lost.name}: {what}" in line
+    assert "--anew" in line
+    second, anew = classify(tmp_path, *asked, "--anew")
+    assert anew.drop("flags").equals(scores.drop("flags"))
+    assert "one of another day" not in json.dumps(second["environments"])
 
 
 def note_another_processor(part: Path) -> None:
