@@ -22,7 +22,7 @@ from pipelines.archive import Manifest, incoming_run, refuse_changed, reopen_arc
 from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
 from pipelines.errors import ArchiveError
-from pipelines.keys import load_key
+from pipelines.keys import key_for
 from pipelines.lease import held
 from pipelines.progress import Progress
 from pipelines.store import Store
@@ -75,7 +75,7 @@ def rerun(archive: Path, run: str, models: dict[str, str], cluster: ClusterSpec,
     Errors: ArchiveError for a run that is not there; ModelError for a model that is not found or cannot run here;
     LeaseHeldError, KeyMismatchError, ClusterError.
     """
-    store = reopen_archive(archive, f"run-rerun-{run}", load_key().fingerprint)
+    store = reopen_archive(archive, f"run-rerun-{run}", key_for(archive).fingerprint)
     before = finished(store, run)
     specs = asked(before, models)
     plan = plan_run(sealed(store, before["sweep"]), specs, progress)

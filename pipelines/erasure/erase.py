@@ -72,7 +72,7 @@ from pipelines.erasure.targets import (
     resolve,
 )
 from pipelines.errors import ArchiveError, Interrupted, LeaseHeldError
-from pipelines.keys import load_key
+from pipelines.keys import key_for
 from pipelines.progress import Progress
 from pipelines.score_counts import count_scores, near_threshold, no_counts
 from pipelines.seal import clear_incoming, finish_sealing, is_sealing
@@ -182,7 +182,7 @@ _NOTHING = Targets(b"", {}, {}, 0)
 
 
 def _opened(archive: Path) -> tuple[Store, Pseudonyms]:
-    names = load_key()
+    names = key_for(archive)
     return reopen_archive(archive, _LEASE, names.fingerprint), names
 
 
