@@ -569,20 +569,57 @@ def test_the_command_says_what_it_did_and_never_what_it_was_asked(folder: Path) 
     assert (foreseen.returncode, foreseen.stdout) == (
         0, "would erase: 16 posts in 3 sweeps; posts of others that lead to them: 12\n"
     )  # fmt: skip
-    done = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
+    unasked = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert "no terminal to ask on; add --yes" in unasked.stderr
+    assert len(unasked.stderr.splitlines()) == 1
+    assert found_in(folder / "archive", b"fernhollow")
+    done = command("erase", "archive", "--author", "-", "--yes", cwd=folder, said="@fernhollow@home.example\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "erased: 16 posts in 3 sweeps"
     assert done.stdout.splitlines()[1].startswith("receipt: archive/ledger/receipts/")
     assert "reports and exports made before" in done.stdout
-    again = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
+    again = command("erase", "archive", "--author", "-", "--yes", cwd=folder, said="@fernhollow@home.example\n")
     assert (again.returncode, again.stdout[:17]) == (0, "erased already on")
-    nobody = command("erase", "archive", "--author", "kite@far.example", cwd=folder)
+    nobody = command("erase", "archive", "--author", "kite@far.example", "--yes", cwd=folder)
     assert (nobody.returncode, nobody.stdout) == (1, "archive: nothing found; nothing was changed\n")
-    assert command("erase", "archive", "--resume", cwd=folder).stdout == "nothing to finish: no erasure is under way\n"
+    resumed = command("erase", "archive", "--resume", "--yes", cwd=folder)
+    assert resumed.stdout == "nothing to finish: no erasure is under way\n"
     assert command("erase", "archive", cwd=folder).returncode == 2
-    assert command("redact", "archive", "--before", "soon", cwd=folder).returncode == 2
-    for each in (foreseen, done, again, nobody):
+    assert command("redact", "archive", "--before", "soon", "--yes", cwd=folder).returncode == 2
+    for each in (foreseen, unasked, done, again, nobody):
         assert not [word for word in ("fernhollow", "kite") if word in each.stdout + each.stderr]
+
+
+def standing(archive: Path) -> Path:
+    """The intent of an erasure that was cut off before anything was decided."""
+    with cut_before(4), suppress(CutError):
+        erased(archive)
+    shutil.rmtree(archive / "leases")
+    intent = archive / "identities/erasing/intent.json"
+    assert intent.exists()
+    assert not (archive / "ledger").exists()
+    return intent
+
+
+def test_what_cannot_be_resumed_now_can_be_later(archive: Path) -> None:
+    intent = standing(archive)
+    for once_more in (lambda: resume(archive, Progress(), lambda _: True), lambda: erased(archive)):
+        with held(Store(archive), f"sweep-{OPEN}"), pytest.raises(LeaseHeldError, match="run the same command again"):
+            once_more()
+        assert intent.exists()
+    outcome = resume(archive, Progress(), lambda _: True)
+    assert outcome is not None
+    assert outcome.posts == 16
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--dry-run", "--yes")])
+def test_nothing_is_resumed_without_a_yes_or_for_a_dry_run(folder: Path, options: tuple[str, ...]) -> None:
+    intent = standing(folder / "archive")
+    done = command("erase", "archive", "--resume", *options, cwd=folder)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert intent.exists()
+    assert not (folder / "archive/ledger").exists()
 
 
 @pytest.mark.slow

@@ -143,6 +143,7 @@ def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm)
     with lease.held(store, _LEASE):
         store.clear_scratch()
         standing = _standing(store)
+        is_own = standing is None
         if standing is None:
             with progress.stage("resolve"):
                 who = resolve(store, names, request)
@@ -163,7 +164,12 @@ def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm)
             raise ArchiveError(
                 f"{archive}: another erasure is under way; finish it with `postsweep erase {archive} --resume`"
             )
-        outcome = _finish(store, names, standing, progress, confirm)
+        try:
+            outcome = _finish(store, names, standing, progress, confirm)
+        except (Exception, Interrupted):
+            if is_own and not store.exists(ledger_name(standing.id)):  # nothing changed, nothing promised
+                _withdraw(store)
+            raise
         if not outcome.receipt and not outcome.declined:
             outcome = replace(outcome, done_before=_done_before(store, names, request))
         return outcome
@@ -202,12 +208,7 @@ def _finish(store: Store, names: Pseudonyms, intent: Intent, progress: Progress,
     """Everything after the intent, or what is left of it."""
     receipt = receipt_name(intent.at, intent.id)
     if not store.exists(ledger_name(intent.id)):
-        try:
-            outcome = _begin(store, names, intent, progress, confirm)
-        except (Exception, Interrupted):
-            if not store.exists(ledger_name(intent.id)):  # nothing was changed yet
-                _withdraw(store)
-            raise
+        outcome = _begin(store, names, intent, progress, confirm)
         if outcome is not None:
             _withdraw(store)
             return outcome
