@@ -30,10 +30,11 @@ from pipelines.config import load_sweep
 from pipelines.crawl import _open_sweep, _seal_settings, crawl_sweep
 from pipelines.digests import file_sha256
 from pipelines.erasure.erase import Outcome, erase, foresee, resume
+from pipelines.erasure.ledger import Doing
 from pipelines.erasure.targets import Request
 from pipelines.erasure.traces import source_names
 from pipelines.errors import ArchiveError, ConfigError, LeaseHeldError, SealedError
-from pipelines.lease import acquire, held
+from pipelines.lease import Lease, acquire, held
 from pipelines.progress import Progress
 from pipelines.rerun import rerun
 from pipelines.seal import seal
@@ -221,6 +222,39 @@ def test_a_crawl_under_another_id_does_not_bring_them_back(archive: Path) -> Non
     other.page(page(0, [post(3000)], last=True))
     other.finish([], Traffic())
     assert (feed.memory(), other.memory()) == (None, Memory(b"<entry>rain</entry>", "tag"))
+
+
+@pytest.mark.parametrize("doing", ["erase", "redact"])
+def test_a_feed_that_still_holds_an_old_entry_of_hers_is_not_remembered(archive: Path, doing: Doing) -> None:
+    store = Store(archive, "sweep-late")
+    own = [ferns(number, url=f"{FERN.url}/?p={number}&lang=en") for number in (300, 301)]
+    crawl(store, "late", {PUBLIC: [*own, post(3000)]})
+    let_go(store)
+    erased(archive, Request(doing, "author", FERN.id))
+    settings = crawl(store, "again", {PUBLIC: [post(3001)]})
+    link = str(own[0].url)
+    bodies = {
+        "plain.xml": link,
+        "as-xml.xml": f"<rss><item><link>{link.replace('&', '&amp;')}</link></item></rss>",
+        "as-html.xml": f"<content>&lt;a href=&quot;{link.replace('&', '&amp;amp;')}&quot;&gt;</content>",
+        "as-json.json": json.dumps({"items": [{"url": link}]}).replace("/", "\\/"),
+    }
+    for name, body in {**bodies, "other.xml": "<rss>rain</rss>"}.items():
+        feed = ShardSink(settings, replace(FEED, url=f"https://paper.example/{name}"))
+        feed.remember(Memory(body.encode(), "tag"))
+        feed.page(page(0, [post(3002)], last=True))  # the entry itself is older than the window
+        feed.finish([], Traffic())
+        assert (feed.memory() is None) == (name in bodies), name
+
+
+def test_json_that_spells_an_address_in_html_goes_too(archive: Path) -> None:
+    store = Store(archive, "sweep-late")
+    spelled = FERN.url.replace("/", "&#x2F;") if FERN.url else ""
+    crawl(store, "late", {PUBLIC: [post(3000, raw={"text": f"as she said: <a href='{spelled}'>here</a>"}), post(3001)]})
+    let_go(store)
+    assert found_in(archive, spelled.encode())
+    erased(archive)
+    assert found_in(archive, spelled.encode()) == []
 
 
 def test_a_crawl_goes_on_after_an_erasure_and_seals_without_them(folder: Path) -> None:
@@ -440,6 +474,30 @@ def test_a_writer_that_slept_through_an_erasure_writes_nothing(archive: Path) ->
     erased(archive)
     with pytest.raises(ArchiveError, match="took over"):
         sink.finish([], Traffic())
+
+
+@pytest.mark.parametrize("what", ["page", "feed"])
+def test_a_writer_that_sleeps_between_its_look_and_its_files_leaves_none(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    store = Store(archive, "sweep-slow")
+    lease = acquire(store, "sweep-slow")
+    sink = ShardSink(SinkSettings(store, "slow", lease, NAMES), FEED)
+    sink.page(page(0, [ferns(0)], last=True))
+    assert not sink._settings.ledger  # read before anything was erased
+    held_by = archive / f"leases/sweep-slow.{lease.token}.json"
+    look = Lease.check
+
+    def looked_and_slept(self: Lease, at: Store) -> None:
+        look(self, at)
+        monkeypatch.setattr(Lease, "check", look)
+        held_by.write_bytes(orjson.dumps({**orjson.loads(held_by.read_bytes()), "expires": 0}))
+        erased(archive)
+
+    monkeypatch.setattr(Lease, "check", looked_and_slept)
+    with pytest.raises(ArchiveError, match="took over"):
+        sink.finish([], Traffic()) if what == "page" else sink.remember(Memory(b"<rss>fernhollow</rss>", "tag"))
+    assert found_in(archive, b"fernhollow") == []
 
 
 @pytest.mark.parametrize(
