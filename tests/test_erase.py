@@ -368,6 +368,21 @@ def test_one_post_goes_with_its_reposts_and_its_author_stays(archive: Path, valu
     assert erased(archive, Request("erase", "post", value)).done_before is not None
 
 
+def test_an_address_means_all_posts_that_have_it_and_a_bare_id_only_one(archive: Path) -> None:
+    store = Store(archive, "sweep-late")
+    address = "https://paper.example/2026/the-weir"
+    twice = [
+        post(3000 + number, "feed", host, id=PostId("feed", None, host, "17"), url=address, text=f"Kites over {host}")
+        for number, host in enumerate(("paper.example", "mirror.example"))
+    ]
+    crawl(store, "late", {FEED: [*twice, post(3002)]})
+    let_go(store)
+    with pytest.raises(ConfigError, match="--post: 2 posts of this archive are called so; give its whole address"):
+        erased(archive, Request("erase", "post", "17"))
+    assert erased(archive, Request("erase", "url", address)).posts == 2
+    assert found_in(archive, b"Kites over") == []
+
+
 def test_a_repost_of_a_post_that_the_archive_does_not_hold_is_erased_by_that_posts_id(archive: Path) -> None:
     stranger = PostId("mastodon", "https://far.example/users/kite/statuses/9")
     store = Store(archive, "sweep-late")

@@ -84,7 +84,7 @@ class Targets:
 def resolve(store: Store, names: Pseudonyms, request: Request) -> Who:
     """Finds whom or what a request means; an empty `Who` when the archive knows nothing by that name.
 
-    Errors: ConfigError for a name that several have, and for a moment that is none or not over.
+    Errors: ConfigError for a bare name or id that several have, and for a moment that is none or not over.
     """
     if request.by == "before":
         return Who(before=_moment(request.value))
@@ -140,6 +140,8 @@ def _posts(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
         for _, table in _post_tables(store, ["uid", *RELATIONS]):
             for name in RELATIONS:
                 found |= possible & set(table.column(name).to_pylist())
+    if "/" in value:  # as with accounts, an address means all that have it: several feeds may show one
+        return tuple(sorted(found))
     return _one(found, "--post", "post", "its whole address or its uid")
 
 
