@@ -252,6 +252,18 @@ def test_two_sweeps_are_compared_by_platform_and_source(tmp_path: Path) -> None:
     }
 
 
+def test_an_edit_that_the_first_sweep_saw_itself_is_none_between_the_two(tmp_path: Path) -> None:
+    edited = [post(n, text=f"ships {n}", edited_at=NOON) for n in range(2)]
+    photo = post(2, text="boats 2", edited_at=NOON)  # another picture under the same text
+    before = [post(n, text=f"boats {n}") for n in range(3)]
+    sweep_of(tmp_path, "d1", {SOURCES[0]: [page(0, before), page(1, edited, last=True)]})
+    sweep_of(tmp_path, "d2", {SOURCES[0]: [page(0, [*edited, photo], last=True)]})
+    found = compare(tmp_path, "d1", "d2")
+    assert isinstance(found, SweepsCompared)
+    (source,) = found.sources
+    assert (source.same, source.edited, source.new, source.gone) == (2, 1, 0, 0)
+
+
 def test_windows_that_differ_and_gaps_are_told(tmp_path: Path) -> None:
     gap = Gap(NOON - timedelta(hours=1), NOON + timedelta(seconds=1), "the server asks for a login")
     found = moved(tmp_path, ("2026-01-01T12:00:01Z", "2026-01-02T12:00:00Z"), [gap])
