@@ -85,8 +85,9 @@ class RunsCompared:
 class SourceChange:
     """The posts of two sweeps that one source showed, by what became of them from the first to the second.
 
-    `edited`: the same post with another text or time of its last edit. Of the `new` and the `gone`, `new_outside` and `gone_outside`
-    have a time that lies outside the other sweep's window, and `new_in_gap` and `gone_in_gap` one in a gap of its.
+    `edited`: the same post with another text or time of its last edit. Of the `new` and the `gone`, `new_outside` and
+    `gone_outside` have a time that lies outside the other sweep's window, and `new_in_gap` and `gone_in_gap` one in a
+    gap of its.
     """
 
     platform: str

@@ -107,6 +107,36 @@ def test_nothing_that_leads_to_an_erased_author_is_in_any_file(archive: Path) ->
     assert verify_archive(archive, None, Progress()) == []
 
 
+@pytest.mark.parametrize("name", ["@kitedune.bsky.example", "did:plc:kitedune"])
+def test_an_account_is_known_by_what_its_own_source_is_called(folder: Path, name: str) -> None:
+    """A repository gives no handle: it is the sweep file that says whose it is."""
+    archive = folder / "archive"
+    source = Source("bluesky", "https://pds.example", "records", "kitedune.bsky.example")
+    path = sweep_file(folder, "d2026-01-04", own=False)
+    with path.open("a") as file:
+        file.write(f'\n[[source]]\nplatform = "bluesky"\nurl = "{source.url}"\nkind = "records"\n')
+        file.write(f'value = "{source.value}"\n')
+    kite = {"author": Account("did:plc:kitedune"), "text": "Kites over the dunes", "url": None, "raw": None}
+    own = [
+        post(3000 + n, "bluesky", "pds.example", id=PostId("bluesky", f"at://did:plc:kitedune/post/{n}"), **kite)
+        for n in range(2)
+    ]
+    other = post(1, raw={"content": "ask kitedune.bsky.example"})
+    store = Store(archive, "sweep-d2026-01-04")
+    settings = crawl(store, "d2026-01-04", {PUBLIC: [other, post(2)], source: own})
+    config = load_sweep(path)
+    _open_sweep(store, config, NAMES)
+    seal(store, settings.lease, _seal_settings(config, NAMES))
+    let_go(store)
+    assert foresee(archive, Request("erase", "author", name), Progress()).posts == 2
+    assert erased(archive, Request("erase", "author", name)).posts == 2
+    for needle in (b"Kites over", b"kitedune", NAMES.source_hash(source).encode()):
+        assert found_in(archive, needle) == [], needle
+    assert erased(archive, Request("erase", "author", name)).done_before is not None
+    with pytest.raises(ConfigError, match="names an account that was erased"):
+        crawl_sweep(config, Progress())
+
+
 def test_what_others_wrote_stays_and_leads_nowhere(archive: Path) -> None:
     before = {row["uid"]: row for row in rows(archive)}
     raws = {row["uid"]: row["raw"] for row in rows(archive, "identities")}

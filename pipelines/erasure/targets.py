@@ -122,6 +122,10 @@ def _authors(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
         for author, *called in _rows(table, "author", *_NAMES):
             if author is not None and author not in found and (author in ids or wanted in account_names(*called)):
                 found.add(author)
+    asked = {names.source_hash(source) for _, _, source in configured(store) if wanted in source_names(source)}
+    if asked:  # a repository gives no handle, but the sweep file says whose it is
+        for source, authors in _own_sources(store).items():
+            found |= authors if source in asked and len(authors) == 1 else set()
     # A whole handle, an address or an id is one person's, however many platforms show it; a bare word may be many's.
     if "@" in wanted or "/" in wanted or ":" in wanted:
         return tuple(sorted(found))
@@ -219,23 +223,17 @@ class _Finder:
             for author, *names in _rows(table, "author", *_NAMES):
                 if author in wanted:
                     called |= account_names(*names)
+        asked = {self._names.source_hash(source): source_names(source) for _, _, source in configured(self._store)}
+        own = {source for source, authors in _own_sources(self._store).items() if authors <= wanted}
+        for source in own & asked.keys():
+            called |= asked[source]
         for name in called:
             self._note("asked", name)
             if self._doing == "erase":
                 self._note("name", name)
         if self._doing == "erase":
-            self._gather_sources(wanted, called)
-
-    def _gather_sources(self, wanted: set[str], called: set[str]) -> None:
-        """Sources that gave the accounts' posts and give no others', and those that sweep files name by an account."""
-        for _, table in _post_tables(self._store, _POSTS):
-            for author, sources in _rows(table, "author", "seen_by"):
-                for source in sources if author in wanted else ():
-                    if own := _OWN_KINDS.fullmatch(source):
-                        self._note("source", own[1])
-        for _, _, source in configured(self._store):
-            if called & source_names(source):
-                self._note("source", self._names.source_hash(source))
+            for source in own | {source for source, named in asked.items() if called & named}:
+                self._note("source", source)
 
 
 def configured(store: Store) -> Iterator[tuple[str, int, Source]]:
@@ -244,6 +242,17 @@ def configured(store: Store) -> Iterator[tuple[str, int, Source]]:
         config = orjson.loads(store.read(name) or b"{}")
         for place, part in enumerate(config.get("source", [])):
             yield name, place, SourcePart.model_validate(part).source
+
+
+def _own_sources(store: Store) -> dict[str, set[str]]:
+    """The hashes of all sources that are one account's own, with the authors of what each of them gave."""
+    found: dict[str, set[str]] = {}
+    for _, table in _post_tables(store, ["author", "seen_by"]):
+        for author, sources in _rows(table, "author", "seen_by"):
+            for source in sources if author is not None else ():
+                if own := _OWN_KINDS.fullmatch(source):
+                    found.setdefault(own[1], set()).add(author)
+    return found
 
 
 def _distinct(hashes: bytearray) -> bytes:
