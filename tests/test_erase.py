@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.open import ClusterSpec
-from crawlers.post import Account, PostId
+from crawlers.post import Account, Post, PostId
 from crawlers.sink import Memory, Traffic
 from crawlers.source import Source
 from pipelines.archive import run_ids, run_manifests, sweep_manifest
@@ -135,6 +135,65 @@ def test_an_account_is_known_by_what_its_own_source_is_called(folder: Path, name
     assert erased(archive, Request("erase", "author", name)).done_before is not None
     with pytest.raises(ConfigError, match="names an account that was erased"):
         crawl_sweep(config, Progress())
+
+
+@pytest.mark.parametrize("fuller", ["one", "two"])
+@pytest.mark.parametrize(
+    ("name", "keep_accounts"),
+    [
+        ("kitedune@far.example", True),
+        ("kitedune@far.example", False),
+        ("https://far.example/users/kitedune", True),
+        (NAMES.author("mastodon", Account("https://far.example/@kitedune")), True),
+    ],
+    ids=["handle", "handle, without accounts", "id", "pseudonym"],
+)
+def test_an_account_that_two_servers_tell_by_two_ids_goes_whole(
+    folder: Path, fuller: str, name: str, keep_accounts: bool
+) -> None:
+    """Servers before Mastodon 4.2, and others, give an account no `uri`, so that its address is its id."""
+    archive = folder / "archive"
+    other = replace(PUBLIC, url="https://two.example")
+    path = sweep_file(folder, "d2026-01-04", own=False)
+    with path.open("a") as file:
+        file.write('\n[[source]]\nplatform = "mastodon"\nurl = "https://two.example"\nkind = "public"\n')
+    names = ("kitedune@far.example", "Kite of the Dune", "https://far.example/@kitedune")
+    ids = {"one": "https://far.example/@kitedune", "two": "https://far.example/users/kitedune"}
+
+    def seen(through: str, numbers: Iterable[int]) -> list[Post]:
+        lang = "en" if through == fuller else None
+        return [
+            post(
+                3000 + n, host=f"{through}.example", lang=lang, text=f"Kites over the dunes, {n}", raw=None,
+                id=PostId("mastodon", f"https://far.example/kd/{n}", f"{through}.example", f"{through}-native-{n}"),
+                author=Account(ids[through], *names), url=f"https://far.example/@kitedune/{n}",
+            )
+            for n in numbers
+        ]  # fmt: skip
+
+    store = Store(archive, "sweep-d2026-01-04")
+    read = {PUBLIC: [*seen("one", range(2)), post(1)], other: [*seen("two", range(2)), post(1)]}
+    settings = crawl(store, "d2026-01-04", read, keep_accounts=keep_accounts)
+    config = load_sweep(path)
+    _open_sweep(store, config, NAMES)
+    seal(store, settings.lease, _seal_settings(config, NAMES))
+    let_go(store)
+    assert erased(archive, Request("erase", "author", name)).posts == 2
+    pseudonyms = [NAMES.author("mastodon", Account(id)).encode() for id in ids.values()]
+    for needle in (b"Kites over", b"kitedune", b"Kite of", *pseudonyms):
+        assert found_in(archive, needle) == [], needle
+    crawl(store, "again", {PUBLIC: [*seen("one", [8]), post(1)], other: [*seen("two", [9]), post(1)]})
+    assert found_in(archive, b"Kites over") == []
+
+
+def test_whoever_names_the_address_of_an_account_elsewhere_is_another_account(archive: Path) -> None:
+    address = "https://far.example/@kitedune"
+    toot = post(3000, author=Account("https://far.example/users/kitedune", "kitedune@far.example", None, address))
+    entry = post(3001, "feed", author=Account(address, None, "Kite of the Dune", address))
+    crawl(Store(archive, "sweep-late"), "late", {PUBLIC: [toot, post(1)], FEED: [entry, post(2)]})
+    let_go(Store(archive))
+    assert erased(archive, Request("erase", "author", "kitedune@far.example")).posts == 1
+    assert found_in(archive, b"Kite of the Dune")
 
 
 def test_what_others_wrote_stays_and_leads_nowhere(archive: Path) -> None:

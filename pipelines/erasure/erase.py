@@ -341,7 +341,7 @@ def _rewrite_sweep(store: Store, manifest: Manifest, ledger: Ledger, intent: Int
     if parts["accounts"]:
         gone = _gone(store, [part["path"] for part in parts["posts"]], ledger)
         for part in parts["accounts"]:
-            _rewrite(store, part["path"], partial(clear_accounts, gone=gone), private=True)
+            _rewrite(store, part["path"], partial(clear_accounts, ledger=ledger, gone=gone), private=True)
     for part in parts["rejects"]:
         _rewrite(store, part["path"], partial(clear_rejects, ledger=ledger))
     for part in parts["posts"]:
@@ -466,13 +466,13 @@ def _rewrite_open(store: Store, sweep: str, ledger: Ledger) -> None:
     for folder in (incoming(sweep), private_incoming(sweep)):
         for left in store.matching(f"{folder}/_sealing.*"):
             store.remove(left)
-    kept = []
+    kept: set[str] = set()
     for shard in every_shard(store, sweep):
         if ledger.erased.holds("source", shard.source_hash):
             store.remove(shard.name)
         else:
             _rewrite_shard(store, sweep, shard, ledger)
-            kept += [shard.beside(sweep, table) for table in ("identities", "accounts", "rejects")]
+            kept |= {shard.beside(sweep, table) for table in ("identities", "accounts", "rejects")}
     for folder in (f"{incoming(sweep)}/_rejects", private_incoming(sweep)):
         for name in store.names(folder, ".parquet"):
             if name not in kept:  # of a writer that no shard names, or of a source that goes
@@ -493,7 +493,7 @@ def _rewrite_shard(store: Store, sweep: str, shard: Shard, ledger: Ledger) -> No
     accounts, rejects = (shard.beside(sweep, table) for table in ("accounts", "rejects"))
     if store.exists(accounts):
         gone = _gone(store, [shard.name], ledger)
-        _rewrite(store, accounts, partial(clear_accounts, gone=gone), private=True)
+        _rewrite(store, accounts, partial(clear_accounts, ledger=ledger, gone=gone), private=True)
     if store.exists(rejects):
         _rewrite(store, rejects, partial(clear_rejects, ledger=ledger))
     _rewrite(
