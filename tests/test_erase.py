@@ -619,6 +619,17 @@ def test_a_damaged_part_is_told_before_anything_changes(
     assert not (archive / "identities/erasing").exists()
 
 
+def test_a_source_that_a_later_postsweep_wrote_down_is_told_before_anything_changes(archive: Path) -> None:
+    path = archive / f"identities/sweeps/{SEALED[1]}.json"
+    config = json.loads(path.read_text())
+    config["source"][1]["shape"] = "round"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ArchiveError, match=rf"{SEALED[1]}.json: source\[1\] is none that this postsweep knows") as told:
+        erased(archive)
+    assert "fernhollow" not in str(told.value)
+    assert not (archive / "identities/erasing").exists()
+
+
 def test_the_intent_is_private_and_tells_no_name(archive: Path) -> None:
     seen: list[bytes] = []
 

@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from crawlers.post import Account, PostId
 from crawlers.pseudonyms import Pseudonyms
@@ -256,11 +257,19 @@ class _Finder:
 
 
 def configured(store: Store) -> Iterator[tuple[str, int, Source]]:
-    """The sources of all sweeps as their files named them: the file in `identities/sweeps`, the place, the source."""
+    """The sources of all sweeps as their files named them: the file in `identities/sweeps`, the place, the source.
+
+    Errors: ArchiveError for one that this code does not know.
+    """
     for name in store.matching("identities/sweeps/*.json"):
         config = orjson.loads(store.read(name) or b"{}")
         for place, part in enumerate(config.get("source", [])):
-            yield name, place, SourcePart.model_validate(part).source
+            try:
+                source = SourcePart.model_validate(part).source
+            except ValidationError:  # its message holds what the file says
+                told = f"{store.path(name)}: source[{place}] is none that this postsweep knows"
+                raise ArchiveError(f"{told}; use the version that crawled the sweep, or a later one") from None
+            yield name, place, source
 
 
 def _own_sources(store: Store) -> dict[str, set[str]]:
