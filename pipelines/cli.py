@@ -239,6 +239,8 @@ def compare(
     from pipelines.compare_text import lines
     from pipelines.progress import open_progress
 
+    if as_json and out is not None:
+        raise ConfigError("--json prints, --out writes a page; give one of them")
     with open_progress().stage("compare"):
         found = compare_ids(archive, first, second)
     if out is not None:

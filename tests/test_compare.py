@@ -202,6 +202,13 @@ def test_json_holds_all_of_it(root: Path, runs: RunsCompared) -> None:
     assert told["causes"][0]["what"] == "label scam"
 
 
+def test_a_page_and_json_are_not_asked_for_at_once(root: Path, tmp_path: Path) -> None:
+    done = postsweep("compare", "first", "second", "-a", str(root), "--json", "-o", "page.html", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --json prints, --out writes a page; give one of them\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_page_opens_offline_and_holds_no_strangers_markup(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     done = postsweep("compare", "first", "second", "--archive", str(root), "-o", str(out), cwd=root)
