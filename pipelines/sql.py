@@ -349,7 +349,8 @@ def _check(engine: _Engine, query: str, tables: frozenset[str]) -> None:
             raise ConfigError(f"query: nothing in it may write; begin its parts with {_STATEMENTS}")
         if node.get("type") == "BASE_TABLE":
             name = node["table_name"]
-            is_own = name.lower() in known and not node["schema_name"] and not node["catalog_name"]
+            # `recurring` is where a recursive part finds all of its rows so far.
+            is_own = name.lower() in known and node["schema_name"].lower() in ("", "recurring")
             if not is_own and name.lower() not in tables:
                 raise ConfigError(_no_table(name, tables))
         if node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in ROW_FUNCTIONS:

@@ -105,6 +105,7 @@ def test_an_archive_without_posts_or_runs_has_its_tables_all_the_same(tmp_path: 
         "from posts pivot (count(*) for platform in ('mastodon') group by sweep);",
         "with a as (from posts), b as (select count(*) as n from A) from b where exists (with c as (from b) from c, a)",
         "with recursive up(n) as (select 1 union all select n + 1 from up where n < 5) select max(n) from up -- so",
+        "with recursive k(a, b) using key (a) as (select 1, 3 union select a, b-1 from recurring.k where b > 1) from k",
         "(select uid from posts) except (select uid from scores) order by 1",
         "select max(n) from (select count(*) as n from memory.main.posts group by author)",
     ],
