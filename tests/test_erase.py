@@ -196,6 +196,22 @@ def test_whoever_names_the_address_of_an_account_elsewhere_is_another_account(ar
     assert found_in(archive, b"Kite of the Dune")
 
 
+def test_who_takes_over_a_handle_is_somebody_else(archive: Path) -> None:
+    handle, address = "kitedune.example", "https://bsky.app/profile/kitedune.example"
+
+    def seen(number: int, did: str) -> Post:
+        own = PostId("bluesky", f"at://{did}/post/{number}")
+        return post(3000 + number, "bluesky", id=own, author=Account(did, handle, None, address), text=f"by {did}")
+
+    source = Source("bluesky", "https://view.example", "search", "dunes")
+    crawl(Store(archive, "sweep-late"), "late", {source: [seen(0, "did:plc:before"), post(1)]})
+    let_go(Store(archive))
+    assert erased(archive, Request("erase", "author", handle)).posts == 1
+    crawl(Store(archive, "sweep-again"), "again", {source: [seen(1, "did:plc:after"), seen(2, "did:plc:before")]})
+    assert found_in(archive, b"by did:plc:before") == []
+    assert found_in(archive, b"by did:plc:after")
+
+
 def test_what_others_wrote_stays_and_leads_nowhere(archive: Path) -> None:
     before = {row["uid"]: row for row in rows(archive)}
     raws = {row["uid"]: row["raw"] for row in rows(archive, "identities")}

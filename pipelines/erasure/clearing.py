@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawlers.post import Post, PostId
+from crawlers.post import Account, Post, PostId
 from pipelines.erasure.ledger import Entries, Ledger
 from pipelines.erasure.traces import addresses_in, names_in_json, plain_name
 
@@ -132,14 +132,15 @@ def _by(post: Post, entries: Entries) -> bool:
     what is by one of them."""
     if not entries:
         return False
-    told = () if post.author is None else (post.author.id, post.author.url)
-    known = any(entries.holds("asked", plain_name(name)) for name in told if name and _is_whole(name))
+    known = post.author is not None and any(entries.holds("asked", plain_name(name)) for name in _lasting(post.author))
     return known or (post.kind == "repost" and _of(post.repost_of, entries))
 
 
-def _is_whole(name: str) -> bool:
-    """Whether a name is one account's wherever it is said: an address or a DID."""
-    return "://" in name or name.startswith("did:")
+def _lasting(account: Account) -> list[str]:
+    """The names of an account that nobody else can have later: its DID, else its addresses."""
+    if account.id.startswith("did:"):
+        return [account.id]
+    return [name for name in (account.id, account.url) if name and "://" in name]
 
 
 def _of(post: PostId | None, entries: Entries) -> bool:
