@@ -99,6 +99,11 @@ def reopen_archive(root: Path, scope: str, fingerprint: str) -> Store:
     return open_archive(root, scope, fingerprint)
 
 
+def is_archive(root: Path) -> bool:
+    """Whether an archive is there, be it one that this code cannot read."""
+    return Store(root).exists(_MARK)
+
+
 def archive_key(store: Store) -> str:
     """The fingerprint of the pseudonym key that the archive was made with."""
     return str(_marked(store)["pseudonym_key"])
@@ -107,7 +112,7 @@ def archive_key(store: Store) -> str:
 def read_archive(root: Path) -> Store:
     """Opens an archive to read from. Errors: ArchiveError when there is none or its format is newer."""
     store = Store(root)
-    if not store.exists(_MARK):
+    if not is_archive(root):
         raise ArchiveError(f"{root}: no archive here ({_MARK} is missing); check the path, or crawl first")
     _marked(store)
     return store

@@ -41,7 +41,7 @@ from pipelines.archive import (
 from pipelines.config import SweepConfig, wrong_device
 from pipelines.digests import Digest, file_sha256, part_rows
 from pipelines.errors import ArchiveError, ConfigError, Exit
-from pipelines.keys import load_key
+from pipelines.keys import key_for
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
 from pipelines.score_counts import near_threshold
@@ -135,7 +135,7 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
     Returns the run's id. Errors: ArchiveError when the sweep is not sealed, LeaseHeldError, KeyMismatchError,
     ClusterError, ModelError.
     """
-    store = reopen_archive(request.archive, f"sweep-{request.sweep}", load_key().fingerprint)
+    store = reopen_archive(request.archive, f"sweep-{request.sweep}", key_for(request.archive).fingerprint)
     sweep = sealed(store, request.sweep)
     plan = plan_run(sweep, request.models, progress)
     run = plan.run

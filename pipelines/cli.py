@@ -248,6 +248,8 @@ def compare(
     from pipelines.compare_text import lines
     from pipelines.progress import open_progress
 
+    if as_json and out is not None:
+        raise ConfigError("--json prints, --out writes a page; give one of them")
     with open_progress().stage("compare"):
         found = compare_ids(archive, first, second)
     if out is not None:
@@ -319,7 +321,7 @@ Post = Annotated[str | None, typer.Option(help="A post: uid, id or address; `-` 
 Url = Annotated[str | None, typer.Option(help="The address of a post or of a profile; `-` as above.")]
 Before = Annotated[str | None, typer.Option(metavar="DATE", help="All posts before a day or a moment (UTC).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how much would go, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal to ask on.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Finish one that was cut off.")]
 
 
@@ -352,7 +354,7 @@ def _erase(  # noqa: PLR0917 - the options of both commands
     from pipelines.progress import open_progress
 
     def confirm(found: Targets) -> bool:
-        if yes or not sys.stdin.isatty():
+        if yes:
             return True
         places = _posts_in(found.posts, len(found.sealed) + len(found.open))
         question = f"{doing} {places} of {archive} for good?"
@@ -364,6 +366,10 @@ def _erase(  # noqa: PLR0917 - the options of both commands
     given = [(by, value) for by, value in zip(("author", "post", "url", "before"), asked, strict=True) if value]
     if len(given) + resume != 1:
         raise ConfigError("say one of --author, --post, --url, --before or --resume")
+    if resume and dry_run:
+        raise ConfigError("--dry-run goes with a request; --resume finishes one that was decided")
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise ConfigError(f"{doing} asks before it changes anything, and there is no terminal to ask on; add --yes")
     if resume:
         finished = erasing.resume(archive, open_progress(), confirm)
         if finished is None:

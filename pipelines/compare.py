@@ -85,8 +85,9 @@ class RunsCompared:
 class SourceChange:
     """The posts of two sweeps that one source showed, by what became of them from the first to the second.
 
-    `edited`: the same post with another text or version. Of the `new` and the `gone`, `new_outside` and `gone_outside`
-    have a time that lies outside the other sweep's window, and `new_in_gap` and `gone_in_gap` one in a gap of its.
+    `edited`: the same post with another text or time of its last edit. Of the `new` and the `gone`, `new_outside` and
+    `gone_outside` have a time that lies outside the other sweep's window, and `new_in_gap` and `gone_in_gap` one in a
+    gap of its.
     """
 
     platform: str
@@ -352,9 +353,10 @@ def _some(fate: str) -> str:
 def _fates_query(old: Manifest, new: Manifest) -> str:
     """A row per post of either sweep: what became of it, and whether its time is outside the other's window or in a
     gap that the other had in its source."""
-    columns = "uid, platform, source, author, coalesce(server_time, created_at) as at, version, input_digest"
+    columns = "uid, platform, source, author, coalesce(server_time, created_at) as at, edited_at, input_digest"
     gone, fresh = "b.uid is null", "a.uid is null"
-    edited = "a.input_digest is distinct from b.input_digest or a.version <> b.version"
+    # Not by `version`, which counts the edits that one sweep saw.
+    edited = "a.input_digest is distinct from b.input_digest or a.edited_at is distinct from b.edited_at"
     return (
         "select coalesce(a.uid, b.uid) as uid, coalesce(b.platform, a.platform) as platform, "
         "coalesce(b.source, a.source) as source, coalesce(b.author, a.author) as author, "

@@ -17,11 +17,19 @@ from cluster.open import ClusterSpec, open_cluster
 from cluster.tasks import report, run_tasks, slots
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
-from pipelines.archive import incoming, moment, open_archive, private_incoming, refuse_erasing, sweep_manifest
+from pipelines.archive import (
+    incoming,
+    is_archive,
+    moment,
+    open_archive,
+    private_incoming,
+    refuse_erasing,
+    sweep_manifest,
+)
 from pipelines.config import SweepConfig
 from pipelines.erasure.ledger import refuse_erased_sources
 from pipelines.errors import ArchiveError, Exit, PostsweepError, SealedError
-from pipelines.keys import load_key
+from pipelines.keys import key_for, load_key
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
 from pipelines.seal import SealSettings, clear_incoming, is_sealing, seal
@@ -54,7 +62,7 @@ def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
     Errors: SealedError when it is sealed already, ConfigError for a source that was erased, LeaseHeldError,
     KeyMismatchError, ArchiveError, ClusterError.
     """
-    names = load_key()
+    names = key_for(config.archive) if is_archive(config.archive) else load_key()
     store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
     refuse_erased_sources(store, names, config.sources)  # told also where the sweep is sealed
     _refuse_sealed(store, config, names)

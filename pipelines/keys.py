@@ -12,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_config_dir
 
 from crawlers.pseudonyms import Pseudonyms
+from pipelines.archive import archive_key, read_archive
 from pipelines.errors import ConfigError
 
 KEY_BYTES = 32
@@ -22,19 +23,42 @@ def load_key() -> Pseudonyms:
 
     Errors: ConfigError (a key of another length, a missing file, a file that others can read).
     """
-    given = os.environ.get("POSTSWEEP_KEY")
-    if given is not None:
-        return Pseudonyms(_parse(given, "POSTSWEEP_KEY"))
+    if not _in_environment() and not (path := _key_file()).exists():
+        create_key(path)
+    return _at_hand()
+
+
+def key_for(archive: Path) -> Pseudonyms:
+    """The pseudonyms under the key at hand, for an archive that is there: it has its key, so none is made.
+
+    Errors: ArchiveError when there is no archive; ConfigError as `load_key`, and when no key is at hand.
+    """
+    store = read_archive(archive)
+    if not _in_environment() and not (path := _key_file()).exists():
+        raise ConfigError(
+            f"{path}: no pseudonym key there, and {archive} was written with key {archive_key(store)}; "
+            "set POSTSWEEP_KEY_FILE to it"
+        )
+    return _at_hand()
+
+
+def _in_environment() -> bool:
+    return "POSTSWEEP_KEY" in os.environ
+
+
+def _key_file() -> Path:
     named = os.environ.get("POSTSWEEP_KEY_FILE")
     if named and not Path(named).exists():
         raise ConfigError(
             f"POSTSWEEP_KEY_FILE: {named} does not exist; correct the path, or make a key there: "
             "(umask 077; openssl rand -hex 32 > FILE)"
         )
-    path = Path(named) if named else Path(user_config_dir("postsweep")) / "pseudonym.key"
-    if not path.exists():
-        create_key(path)
-    return Pseudonyms(_read(path))
+    return Path(named) if named else Path(user_config_dir("postsweep")) / "pseudonym.key"
+
+
+def _at_hand() -> Pseudonyms:
+    given = os.environ.get("POSTSWEEP_KEY")
+    return Pseudonyms(_read(_key_file()) if given is None else _parse(given, "POSTSWEEP_KEY"))
 
 
 def create_key(path: Path) -> None:

@@ -1,7 +1,8 @@
 """The Python face, for notebooks and scripts: an archive's tables as Arrow, SQL, comparisons, and scores for texts.
 
 Everything here reads; jobs that write are commands. Tables are pyarrow's: `.to_pandas()`, `polars.from_arrow` and
-`duckdb.from_arrow` take them on. Errors are `pipelines.errors.PostsweepError`, each one line.
+`duckdb.from_arrow` take them on. Errors are `pipelines.errors.PostsweepError`, of `score` also
+`classify.errors.ModelError`, each one line.
 
 >>> from pipelines.notebook import Archive, score
 >>> archive = Archive("archive")

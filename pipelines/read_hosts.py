@@ -19,10 +19,10 @@ import orjson
 
 from crawlers.run import CrawlSettings, crawl
 from crawlers.source import Source, Window
-from pipelines.archive import open_archive, software
+from pipelines.archive import reopen_archive, software
 from pipelines.crawl import HostsJob
 from pipelines.errors import Exit, PostsweepError
-from pipelines.keys import load_key
+from pipelines.keys import key_for
 from pipelines.lease import Lease
 from pipelines.shards import ShardSink, SinkSettings
 from pipelines.store import Store, disk_errors
@@ -59,8 +59,8 @@ def _end_with_parent() -> None:
 
 
 def _read(job: HostsJob, say: Any) -> None:
-    names = load_key()
-    store = open_archive(Path(job.archive), f"sweep-{job.sweep}", names.fingerprint)
+    names = key_for(Path(job.archive))
+    store = reopen_archive(Path(job.archive), f"sweep-{job.sweep}", names.fingerprint)
     settings = SinkSettings(
         store=store,
         sweep=job.sweep,

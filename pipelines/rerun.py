@@ -31,7 +31,7 @@ from pipelines.causes import Cause, causes
 from pipelines.classify import Plan, RunRequest, make_manifest, plan_run, score_parts, sealed
 from pipelines.digests import file_sha256
 from pipelines.errors import ArchiveError
-from pipelines.keys import load_key
+from pipelines.keys import key_for
 from pipelines.lease import held
 from pipelines.progress import Progress
 from pipelines.store import Store
@@ -92,7 +92,7 @@ def rerun(  # noqa: PLR0917 - the command's own options
     Errors: ArchiveError for a run that is not there; ModelError for a model that is not found or cannot run here;
     LeaseHeldError, KeyMismatchError, ClusterError.
     """
-    store = reopen_archive(archive, f"run-rerun-{run}", load_key().fingerprint)
+    store = reopen_archive(archive, f"run-rerun-{run}", key_for(archive).fingerprint)
     before = finished(store, run)
     specs = asked(before, models)
     if device is not None:

@@ -27,7 +27,7 @@ from crawlers.source import Source
 from pipelines.archive import PRIVATE_TABLES, incoming, moment, private_incoming
 from pipelines.erasure.clearing import ERASED, clear_new
 from pipelines.erasure.ledger import Ledger, read_ledger
-from pipelines.erasure.traces import names_in
+from pipelines.erasure.traces import names_in_json
 from pipelines.errors import ArchiveError
 from pipelines.lease import Lease
 from pipelines.store import Store
@@ -197,18 +197,21 @@ class ShardSink:
 
     def remember(self, memory: Memory) -> None:
         """Keeps validators and body for later sweeps, apart, as a feed can name its author; a body that holds what was
-        erased is not kept."""
+        erased or redacted is not kept."""
         if self._settings.ledger:  # the posts that are parsed out of it tell
             self._memory = memory
         else:
             self._keep(memory)
 
     def _keep(self, memory: Memory) -> None:
+        self._settings.lease.check(self._store)
         self._store.remove(self._memory_name("json"))
-        self._store.put(self._memory_name("body"), memory.body, private=True)
         noted: Row = {"etag": memory.etag, "last_modified": memory.last_modified, "content_type": memory.content_type}
         noted["bytes"] = len(memory.body)
-        self._store.put(self._memory_name("json"), orjson.dumps(noted), private=True)
+        for kind, data in (("body", memory.body), ("json", orjson.dumps(noted))):
+            with self._store.writing(self._memory_name(kind), private=True) as path:
+                path.write_bytes(data)
+                self._settings.lease.check(self._store)
 
     def _memory_name(self, kind: str) -> str:
         return f"identities/feeds/{self._hash}.{kind}"
@@ -249,7 +252,7 @@ class ShardSink:
             pq.write_table(_table(POST_SCHEMA, [kept.row for kept in posts], meta), path, compression="zstd")
             settings.lease.check(self._store)
         self._next = Position(last + 1, following)
-        if self._memory is not None and not self._left_out and not self._tells_of_erased(self._memory.body):
+        if self._memory is not None and not self._left_out and not self._names_any(self._memory.body):
             self._keep(self._memory)
         self._memory = None
         if settings.on_commit is not None:
@@ -260,6 +263,8 @@ class ShardSink:
         beside = _beside(name, self._settings.sweep, table, self._writer)
         with self._store.writing(beside, private=table in PRIVATE_TABLES) as path:
             pq.write_table(_table(schema, rows, meta or {}), path, compression="zstd")
+            # An erasure that this process slept through would not find the file again.
+            self._settings.lease.check(self._store)
 
     def _link(self, cursor: str | None) -> str | None:
         return None if cursor is None else self._settings.names.link(cursor)
@@ -302,8 +307,9 @@ class ShardSink:
         self._left_out |= cleared is None or cleared != (kept.row, kept.identity)
         return None if cleared is None else replace(kept, row=cleared[0], identity=cleared[1])
 
-    def _tells_of_erased(self, body: bytes) -> bool:
-        return self._settings.ledger.erased.names_any(names_in(body.decode(errors="replace")))
+    def _names_any(self, body: bytes) -> bool:
+        ledger, text = self._settings.ledger, body.decode(errors="replace")
+        return any(entries.names_any(names_in_json(text)) for entries in (ledger.erased, ledger.redacted))
 
     def _reject(self, page: Page, reject: Reject) -> Row:
         return {

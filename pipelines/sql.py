@@ -194,7 +194,7 @@ class Answer:
 
         try:
             return self._engine.run(written)
-        except (pa.ArrowNotImplementedError, TypeError) as error:
+        except (pa.ArrowNotImplementedError, TypeError, OverflowError) as error:
             told = str(error).partition("\n")[0]
             raise ConfigError(f"{out}: cannot hold a column of the answer ({told}); cast it to varchar") from None
 
@@ -210,7 +210,9 @@ class Session:
         """Checks a query and plans it. Errors: ConfigError when it is not one that reads the archive's tables."""
         _check(self._engine, query, self.tables)
         with self._engine.told():
-            return Answer(self._engine, self._engine.connection.sql(query))
+            # A subquery's columns have a name each, as files and tables need: of two that are called `uid` the second
+            # is `uid_1`.
+            return Answer(self._engine, self._engine.connection.sql(query).project("*"))
 
     def keep(self, name: str, query: str) -> "Session":
         """Runs a query and keeps its rows, out of core, as a table of the session that is returned.
@@ -264,7 +266,10 @@ def answer_query(  # noqa: PLR0917 - what the command line gives
             count = found.num_rows if found.num_rows <= most else answer.count()
     shown = found.slice(0, most)
     numbers = [any(test(kind) for test in _NUMBERS) for kind in shown.schema.types]
-    cells = [[cell_text(value) for value in row.values()] for row in named_rows(shown)]
+    try:
+        cells = [[cell_text(value) for value in row.values()] for row in named_rows(shown)]
+    except OverflowError as error:  # a time of no year from 1 to 9999
+        raise ConfigError(f"query: a column cannot be shown ({error}); cast it to varchar") from None
     print_table(shown.schema.names, cells, numbers)
     more = f"; {count - most:,} more, see --limit and --out" if count > most else ""
     return f"{shown.num_rows:,} row{'' if shown.num_rows == 1 else 's'}{more}"
@@ -339,13 +344,15 @@ def _check(engine: _Engine, query: str, tables: frozenset[str]) -> None:
         raise ConfigError(f"query: nothing but a query that reads is answered; begin it with {_STATEMENTS}")
     if len(parsed["statements"]) != 1:
         raise ConfigError(f"query: {len(parsed['statements'])} statements; give one")
-    nodes = list(_nodes(parsed["statements"][0]))
-    named = {entry["key"].lower() for node in nodes if "cte_map" in node for entry in node["cte_map"]["map"]}
-    for node in nodes:
+    for node, known in _nodes(parsed["statements"][0]):
         if "cte_map" in node and node["type"] not in _READING:
             raise ConfigError(f"query: nothing in it may write; begin its parts with {_STATEMENTS}")
-        if node.get("type") == "BASE_TABLE" and node["table_name"].lower() not in named | tables:
-            raise ConfigError(_no_table(node["table_name"], tables))
+        if node.get("type") == "BASE_TABLE":
+            name = node["table_name"]
+            # `recurring` is where a recursive part finds all of its rows so far.
+            is_own = name.lower() in known and node["schema_name"].lower() in ("", "recurring")
+            if not is_own and name.lower() not in tables:
+                raise ConfigError(_no_table(name, tables))
         if node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in ROW_FUNCTIONS:
             name = node["function"]["function_name"]
             raise ConfigError(f"query: {name}() is closed; a query reads the tables {', '.join(sorted(tables))}")
@@ -361,16 +368,22 @@ def _parsed(engine: _Engine, query: str) -> dict[str, Any]:
     return parsed
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """All objects of a parsed query."""
-    waiting = [tree]
+def _nodes(tree: Any) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
+    """All objects of a parsed query, each with the names of the query's own parts that it can see: a name that is a
+    part's elsewhere is a table's here, or a file's."""
+    waiting: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
     while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
+        node, known = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend((each, known) for each in node)
+        elif isinstance(node, dict):
+            if node.get("type") == "RECURSIVE_CTE_NODE":
+                known |= {node["cte_name"].lower()}
+            for part in node["cte_map"]["map"] if "cte_map" in node else ():
+                waiting.append((part["value"], known))
+                known |= {part["key"].lower()}
+            yield node, known
+            waiting.extend((value, known) for key, value in node.items() if key != "cte_map")
 
 
 def _no_table(name: str, tables: frozenset[str]) -> str:

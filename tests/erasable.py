@@ -115,11 +115,12 @@ kind = "public"
     return path
 
 
-def crawl(store: Store, sweep: str, read: dict[Source, list[Post]], end: bool = True) -> SinkSettings:
+def crawl(
+    store: Store, sweep: str, read: dict[Source, list[Post]], end: bool = True, keep_accounts: bool = True
+) -> SinkSettings:
     """Reads posts into a sweep, in two pages a source."""
-    settings = SinkSettings(
-        store=store, sweep=sweep, lease=acquire(store, f"sweep-{sweep}"), names=NAMES, keep_raw=True, keep_accounts=True
-    )
+    lease = acquire(store, f"sweep-{sweep}")
+    settings = SinkSettings(store, sweep, lease, NAMES, keep_raw=True, keep_accounts=keep_accounts)
     for source, posts in read.items():
         sink = ShardSink(settings, source)
         half = len(posts) // 2

@@ -202,6 +202,13 @@ def test_json_holds_all_of_it(root: Path, runs: RunsCompared) -> None:
     assert told["causes"][0]["what"] == "label scam"
 
 
+def test_a_page_and_json_are_not_asked_for_at_once(root: Path, tmp_path: Path) -> None:
+    done = postsweep("compare", "first", "second", "-a", str(root), "--json", "-o", "page.html", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --json prints, --out writes a page; give one of them\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_page_opens_offline_and_holds_no_strangers_markup(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     done = postsweep("compare", "first", "second", "--archive", str(root), "-o", str(out), cwd=root)
@@ -250,6 +257,18 @@ def test_two_sweeps_are_compared_by_platform_and_source(tmp_path: Path) -> None:
         "new": sorted([uids["boats 8"], uids["boats 9"]]),
         "gone": sorted([uids["boats 0"], uids["boats 1"]]),
     }
+
+
+def test_an_edit_that_the_first_sweep_saw_itself_is_none_between_the_two(tmp_path: Path) -> None:
+    edited = [post(n, text=f"ships {n}", edited_at=NOON) for n in range(2)]
+    photo = post(2, text="boats 2", edited_at=NOON)  # another picture under the same text
+    before = [post(n, text=f"boats {n}") for n in range(3)]
+    sweep_of(tmp_path, "d1", {SOURCES[0]: [page(0, before), page(1, edited, last=True)]})
+    sweep_of(tmp_path, "d2", {SOURCES[0]: [page(0, [*edited, photo], last=True)]})
+    found = compare(tmp_path, "d1", "d2")
+    assert isinstance(found, SweepsCompared)
+    (source,) = found.sources
+    assert (source.same, source.edited, source.new, source.gone) == (2, 1, 0, 0)
 
 
 def test_windows_that_differ_and_gaps_are_told(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -7,12 +8,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classify.spec import ModelSpec
+from cluster.open import ClusterSpec
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
+from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import example, load_sweep
-from pipelines.errors import ConfigError
+from pipelines.crawl import crawl_sweep
+from pipelines.erasure.erase import erase, foresee
+from pipelines.erasure.targets import Request
+from pipelines.errors import ArchiveError, ConfigError
 from pipelines.keys import load_key
-from tests.sweeps import NOON, one_source
+from pipelines.progress import Progress
+from pipelines.rerun import rerun
+from tests.sweeps import NAMES, NOON, one_source, open_store
 
 
 def test_the_file_that_init_writes_is_valid(tmp_path: Path) -> None:
@@ -151,6 +159,32 @@ def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path, monke
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         load_key()
+
+
+def test_for_an_archive_that_is_there_no_key_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTSWEEP_KEY", raising=False)
+    monkeypatch.delenv("POSTSWEEP_KEY_FILE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    archive = tmp_path / "archive"
+    request = Request("erase", "before", "2026-01-01")
+    cluster = ClusterSpec()
+    run = RunRequest(archive, "d2026-01-01", (ModelSpec("default"),), cluster, token_budget=1)
+    commands: list[Callable[[], object]] = [
+        lambda: erase(archive, request, Progress(), lambda _: True),
+        lambda: foresee(archive, request, Progress()),
+        lambda: rerun(archive, "nightly", {}, cluster, Progress()),
+        lambda: classify_sweep(run, Progress()),
+    ]
+    for command in commands:
+        with pytest.raises(ArchiveError, match="no archive here"):
+            command()
+    open_store(archive)
+    (tmp_path / "sweep.toml").write_text(example(NOON))
+    config = load_sweep(tmp_path / "sweep.toml")
+    for command in (*commands, lambda: crawl_sweep(config, Progress())):
+        with pytest.raises(ConfigError, match=f"no pseudonym key there, and .* written with key {NAMES.fingerprint}"):
+            command()
+    assert not (tmp_path / "settings").exists()
 
 
 def test_a_key_file_that_is_named_and_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

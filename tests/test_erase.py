@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.open import ClusterSpec
-from crawlers.post import Account, PostId
+from crawlers.post import Account, Post, PostId
 from crawlers.sink import Memory, Traffic
 from crawlers.source import Source
 from pipelines.archive import run_ids, run_manifests, sweep_manifest
@@ -30,10 +30,11 @@ from pipelines.config import load_sweep
 from pipelines.crawl import _open_sweep, _seal_settings, crawl_sweep
 from pipelines.digests import file_sha256
 from pipelines.erasure.erase import Outcome, erase, foresee, resume
+from pipelines.erasure.ledger import Doing
 from pipelines.erasure.targets import Request
 from pipelines.erasure.traces import source_names
 from pipelines.errors import ArchiveError, ConfigError, LeaseHeldError, SealedError
-from pipelines.lease import acquire, held
+from pipelines.lease import Lease, acquire, held
 from pipelines.progress import Progress
 from pipelines.rerun import rerun
 from pipelines.seal import seal
@@ -104,6 +105,111 @@ def test_nothing_that_leads_to_an_erased_author_is_in_any_file(archive: Path) ->
     for needle in needles():
         assert found_in(archive, needle) == [], needle
     assert verify_archive(archive, None, Progress()) == []
+
+
+@pytest.mark.parametrize("name", ["@kitedune.bsky.example", "did:plc:kitedune"])
+def test_an_account_is_known_by_what_its_own_source_is_called(folder: Path, name: str) -> None:
+    """A repository gives no handle: it is the sweep file that says whose it is."""
+    archive = folder / "archive"
+    source = Source("bluesky", "https://pds.example", "records", "kitedune.bsky.example")
+    path = sweep_file(folder, "d2026-01-04", own=False)
+    with path.open("a") as file:
+        file.write(f'\n[[source]]\nplatform = "bluesky"\nurl = "{source.url}"\nkind = "records"\n')
+        file.write(f'value = "{source.value}"\n')
+    kite = {"author": Account("did:plc:kitedune"), "text": "Kites over the dunes", "url": None, "raw": None}
+    own = [
+        post(3000 + n, "bluesky", "pds.example", id=PostId("bluesky", f"at://did:plc:kitedune/post/{n}"), **kite)
+        for n in range(2)
+    ]
+    other = post(1, raw={"content": "ask kitedune.bsky.example"})
+    store = Store(archive, "sweep-d2026-01-04")
+    settings = crawl(store, "d2026-01-04", {PUBLIC: [other, post(2)], source: own})
+    config = load_sweep(path)
+    _open_sweep(store, config, NAMES)
+    seal(store, settings.lease, _seal_settings(config, NAMES))
+    let_go(store)
+    assert foresee(archive, Request("erase", "author", name), Progress()).posts == 2
+    assert erased(archive, Request("erase", "author", name)).posts == 2
+    for needle in (b"Kites over", b"kitedune", NAMES.source_hash(source).encode()):
+        assert found_in(archive, needle) == [], needle
+    assert erased(archive, Request("erase", "author", name)).done_before is not None
+    with pytest.raises(ConfigError, match="names an account that was erased"):
+        crawl_sweep(config, Progress())
+
+
+@pytest.mark.parametrize("fuller", ["one", "two"])
+@pytest.mark.parametrize(
+    ("name", "keep_accounts"),
+    [
+        ("kitedune@far.example", True),
+        ("kitedune@far.example", False),
+        ("https://far.example/users/kitedune", True),
+        (NAMES.author("mastodon", Account("https://far.example/@kitedune")), True),
+    ],
+    ids=["handle", "handle, without accounts", "id", "pseudonym"],
+)
+def test_an_account_that_two_servers_tell_by_two_ids_goes_whole(
+    folder: Path, fuller: str, name: str, keep_accounts: bool
+) -> None:
+    """Servers before Mastodon 4.2, and others, give an account no `uri`, so that its address is its id."""
+    archive = folder / "archive"
+    other = replace(PUBLIC, url="https://two.example")
+    path = sweep_file(folder, "d2026-01-04", own=False)
+    with path.open("a") as file:
+        file.write('\n[[source]]\nplatform = "mastodon"\nurl = "https://two.example"\nkind = "public"\n')
+    names = ("kitedune@far.example", "Kite of the Dune", "https://far.example/@kitedune")
+    ids = {"one": "https://far.example/@kitedune", "two": "https://far.example/users/kitedune"}
+
+    def seen(through: str, numbers: Iterable[int]) -> list[Post]:
+        lang = "en" if through == fuller else None
+        return [
+            post(
+                3000 + n, host=f"{through}.example", lang=lang, text=f"Kites over the dunes, {n}", raw=None,
+                id=PostId("mastodon", f"https://far.example/kd/{n}", f"{through}.example", f"{through}-native-{n}"),
+                author=Account(ids[through], *names), url=f"https://far.example/@kitedune/{n}",
+            )
+            for n in numbers
+        ]  # fmt: skip
+
+    store = Store(archive, "sweep-d2026-01-04")
+    read = {PUBLIC: [*seen("one", range(2)), post(1)], other: [*seen("two", range(2)), post(1)]}
+    settings = crawl(store, "d2026-01-04", read, keep_accounts=keep_accounts)
+    config = load_sweep(path)
+    _open_sweep(store, config, NAMES)
+    seal(store, settings.lease, _seal_settings(config, NAMES))
+    let_go(store)
+    assert erased(archive, Request("erase", "author", name)).posts == 2
+    pseudonyms = [NAMES.author("mastodon", Account(id)).encode() for id in ids.values()]
+    for needle in (b"Kites over", b"kitedune", b"Kite of", *pseudonyms):
+        assert found_in(archive, needle) == [], needle
+    crawl(store, "again", {PUBLIC: [*seen("one", [8]), post(1)], other: [*seen("two", [9]), post(1)]})
+    assert found_in(archive, b"Kites over") == []
+
+
+def test_whoever_names_the_address_of_an_account_elsewhere_is_another_account(archive: Path) -> None:
+    address = "https://far.example/@kitedune"
+    toot = post(3000, author=Account("https://far.example/users/kitedune", "kitedune@far.example", None, address))
+    entry = post(3001, "feed", author=Account(address, None, "Kite of the Dune", address))
+    crawl(Store(archive, "sweep-late"), "late", {PUBLIC: [toot, post(1)], FEED: [entry, post(2)]})
+    let_go(Store(archive))
+    assert erased(archive, Request("erase", "author", "kitedune@far.example")).posts == 1
+    assert found_in(archive, b"Kite of the Dune")
+
+
+def test_who_takes_over_a_handle_is_somebody_else(archive: Path) -> None:
+    handle, address = "kitedune.example", "https://bsky.app/profile/kitedune.example"
+
+    def seen(number: int, did: str) -> Post:
+        own = PostId("bluesky", f"at://{did}/post/{number}")
+        return post(3000 + number, "bluesky", id=own, author=Account(did, handle, None, address), text=f"by {did}")
+
+    source = Source("bluesky", "https://view.example", "search", "dunes")
+    crawl(Store(archive, "sweep-late"), "late", {source: [seen(0, "did:plc:before"), post(1)]})
+    let_go(Store(archive))
+    assert erased(archive, Request("erase", "author", handle)).posts == 1
+    crawl(Store(archive, "sweep-again"), "again", {source: [seen(1, "did:plc:after"), seen(2, "did:plc:before")]})
+    assert found_in(archive, b"by did:plc:before") == []
+    assert found_in(archive, b"by did:plc:after")
 
 
 def test_what_others_wrote_stays_and_leads_nowhere(archive: Path) -> None:
@@ -223,6 +329,39 @@ def test_a_crawl_under_another_id_does_not_bring_them_back(archive: Path) -> Non
     assert (feed.memory(), other.memory()) == (None, Memory(b"<entry>rain</entry>", "tag"))
 
 
+@pytest.mark.parametrize("doing", ["erase", "redact"])
+def test_a_feed_that_still_holds_an_old_entry_of_hers_is_not_remembered(archive: Path, doing: Doing) -> None:
+    store = Store(archive, "sweep-late")
+    own = [ferns(number, url=f"{FERN.url}/?p={number}&lang=en") for number in (300, 301)]
+    crawl(store, "late", {PUBLIC: [*own, post(3000)]})
+    let_go(store)
+    erased(archive, Request(doing, "author", FERN.id))
+    settings = crawl(store, "again", {PUBLIC: [post(3001)]})
+    link = str(own[0].url)
+    bodies = {
+        "plain.xml": link,
+        "as-xml.xml": f"<rss><item><link>{link.replace('&', '&amp;')}</link></item></rss>",
+        "as-html.xml": f"<content>&lt;a href=&quot;{link.replace('&', '&amp;amp;')}&quot;&gt;</content>",
+        "as-json.json": json.dumps({"items": [{"url": link}]}).replace("/", "\\/"),
+    }
+    for name, body in {**bodies, "other.xml": "<rss>rain</rss>"}.items():
+        feed = ShardSink(settings, replace(FEED, url=f"https://paper.example/{name}"))
+        feed.remember(Memory(body.encode(), "tag"))
+        feed.page(page(0, [post(3002)], last=True))  # the entry itself is older than the window
+        feed.finish([], Traffic())
+        assert (feed.memory() is None) == (name in bodies), name
+
+
+def test_json_that_spells_an_address_in_html_goes_too(archive: Path) -> None:
+    store = Store(archive, "sweep-late")
+    spelled = FERN.url.replace("/", "&#x2F;") if FERN.url else ""
+    crawl(store, "late", {PUBLIC: [post(3000, raw={"text": f"as she said: <a href='{spelled}'>here</a>"}), post(3001)]})
+    let_go(store)
+    assert found_in(archive, spelled.encode())
+    erased(archive)
+    assert found_in(archive, spelled.encode()) == []
+
+
 def test_a_crawl_goes_on_after_an_erasure_and_seals_without_them(folder: Path) -> None:
     archive = folder / "archive"
     store = Store(archive, f"sweep-{OPEN}")
@@ -334,6 +473,21 @@ def test_one_post_goes_with_its_reposts_and_its_author_stays(archive: Path, valu
     assert erased(archive, Request("erase", "post", value)).done_before is not None
 
 
+def test_an_address_means_all_posts_that_have_it_and_a_bare_id_only_one(archive: Path) -> None:
+    store = Store(archive, "sweep-late")
+    address = "https://paper.example/2026/the-weir"
+    twice = [
+        post(3000 + number, "feed", host, id=PostId("feed", None, host, "17"), url=address, text=f"Kites over {host}")
+        for number, host in enumerate(("paper.example", "mirror.example"))
+    ]
+    crawl(store, "late", {FEED: [*twice, post(3002)]})
+    let_go(store)
+    with pytest.raises(ConfigError, match="--post: 2 posts of this archive are called so; give its whole address"):
+        erased(archive, Request("erase", "post", "17"))
+    assert erased(archive, Request("erase", "url", address)).posts == 2
+    assert found_in(archive, b"Kites over") == []
+
+
 def test_a_repost_of_a_post_that_the_archive_does_not_hold_is_erased_by_that_posts_id(archive: Path) -> None:
     stranger = PostId("mastodon", "https://far.example/users/kite/statuses/9")
     store = Store(archive, "sweep-late")
@@ -442,6 +596,30 @@ def test_a_writer_that_slept_through_an_erasure_writes_nothing(archive: Path) ->
         sink.finish([], Traffic())
 
 
+@pytest.mark.parametrize("what", ["page", "feed"])
+def test_a_writer_that_sleeps_between_its_look_and_its_files_leaves_none(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    store = Store(archive, "sweep-slow")
+    lease = acquire(store, "sweep-slow")
+    sink = ShardSink(SinkSettings(store, "slow", lease, NAMES), FEED)
+    sink.page(page(0, [ferns(0)], last=True))
+    assert not sink._settings.ledger  # read before anything was erased
+    held_by = archive / f"leases/sweep-slow.{lease.token}.json"
+    look = Lease.check
+
+    def looked_and_slept(self: Lease, at: Store) -> None:
+        look(self, at)
+        monkeypatch.setattr(Lease, "check", look)
+        held_by.write_bytes(orjson.dumps({**orjson.loads(held_by.read_bytes()), "expires": 0}))
+        erased(archive)
+
+    monkeypatch.setattr(Lease, "check", looked_and_slept)
+    with pytest.raises(ArchiveError, match="took over"):
+        sink.finish([], Traffic()) if what == "page" else sink.remember(Memory(b"<rss>fernhollow</rss>", "tag"))
+    assert found_in(archive, b"fernhollow") == []
+
+
 @pytest.mark.parametrize(
     ("table", "start", "end", "told"),
     [("posts", b"PAR1", b"PAR", "cannot be read"), ("scores", b"PAR0", b"PAR1", "not as it was committed")],
@@ -454,6 +632,17 @@ def test_a_damaged_part_is_told_before_anything_changes(
     with pytest.raises(ArchiveError, match=told):
         erased(archive)
     assert not (archive / "ledger").exists()
+    assert not (archive / "identities/erasing").exists()
+
+
+def test_a_source_that_a_later_postsweep_wrote_down_is_told_before_anything_changes(archive: Path) -> None:
+    path = archive / f"identities/sweeps/{SEALED[1]}.json"
+    config = json.loads(path.read_text())
+    config["source"][1]["shape"] = "round"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ArchiveError, match=rf"{SEALED[1]}.json: source\[1\] is none that this postsweep knows") as told:
+        erased(archive)
+    assert "fernhollow" not in str(told.value)
     assert not (archive / "identities/erasing").exists()
 
 
@@ -569,20 +758,57 @@ def test_the_command_says_what_it_did_and_never_what_it_was_asked(folder: Path) 
     assert (foreseen.returncode, foreseen.stdout) == (
         0, "would erase: 16 posts in 3 sweeps; posts of others that lead to them: 12\n"
     )  # fmt: skip
-    done = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
+    unasked = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert "no terminal to ask on; add --yes" in unasked.stderr
+    assert len(unasked.stderr.splitlines()) == 1
+    assert found_in(folder / "archive", b"fernhollow")
+    done = command("erase", "archive", "--author", "-", "--yes", cwd=folder, said="@fernhollow@home.example\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "erased: 16 posts in 3 sweeps"
     assert done.stdout.splitlines()[1].startswith("receipt: archive/ledger/receipts/")
     assert "reports and exports made before" in done.stdout
-    again = command("erase", "archive", "--author", "-", cwd=folder, said="@fernhollow@home.example\n")
+    again = command("erase", "archive", "--author", "-", "--yes", cwd=folder, said="@fernhollow@home.example\n")
     assert (again.returncode, again.stdout[:17]) == (0, "erased already on")
-    nobody = command("erase", "archive", "--author", "kite@far.example", cwd=folder)
+    nobody = command("erase", "archive", "--author", "kite@far.example", "--yes", cwd=folder)
     assert (nobody.returncode, nobody.stdout) == (1, "archive: nothing found; nothing was changed\n")
-    assert command("erase", "archive", "--resume", cwd=folder).stdout == "nothing to finish: no erasure is under way\n"
+    resumed = command("erase", "archive", "--resume", "--yes", cwd=folder)
+    assert resumed.stdout == "nothing to finish: no erasure is under way\n"
     assert command("erase", "archive", cwd=folder).returncode == 2
-    assert command("redact", "archive", "--before", "soon", cwd=folder).returncode == 2
-    for each in (foreseen, done, again, nobody):
+    assert command("redact", "archive", "--before", "soon", "--yes", cwd=folder).returncode == 2
+    for each in (foreseen, unasked, done, again, nobody):
         assert not [word for word in ("fernhollow", "kite") if word in each.stdout + each.stderr]
+
+
+def standing(archive: Path) -> Path:
+    """The intent of an erasure that was cut off before anything was decided."""
+    with cut_before(4), suppress(CutError):
+        erased(archive)
+    shutil.rmtree(archive / "leases")
+    intent = archive / "identities/erasing/intent.json"
+    assert intent.exists()
+    assert not (archive / "ledger").exists()
+    return intent
+
+
+def test_what_cannot_be_resumed_now_can_be_later(archive: Path) -> None:
+    intent = standing(archive)
+    for once_more in (lambda: resume(archive, Progress(), lambda _: True), lambda: erased(archive)):
+        with held(Store(archive), f"sweep-{OPEN}"), pytest.raises(LeaseHeldError, match="run the same command again"):
+            once_more()
+        assert intent.exists()
+    outcome = resume(archive, Progress(), lambda _: True)
+    assert outcome is not None
+    assert outcome.posts == 16
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--dry-run", "--yes")])
+def test_nothing_is_resumed_without_a_yes_or_for_a_dry_run(folder: Path, options: tuple[str, ...]) -> None:
+    intent = standing(folder / "archive")
+    done = command("erase", "archive", "--resume", *options, cwd=folder)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert intent.exists()
+    assert not (folder / "archive/ledger").exists()
 
 
 @pytest.mark.slow

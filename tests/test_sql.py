@@ -103,7 +103,9 @@ def test_an_archive_without_posts_or_runs_has_its_tables_all_the_same(tmp_path: 
         "show tables",
         "select * from range(3) t(i), unnest([1, 2]) u(j)",
         "from posts pivot (count(*) for platform in ('mastodon') group by sweep);",
+        "with a as (from posts), b as (select count(*) as n from A) from b where exists (with c as (from b) from c, a)",
         "with recursive up(n) as (select 1 union all select n + 1 from up where n < 5) select max(n) from up -- so",
+        "with recursive k(a, b) using key (a) as (select 1, 3 union select a, b-1 from recurring.k where b > 1) from k",
         "(select uid from posts) except (select uid from scores) order by 1",
         "select max(n) from (select count(*) as n from memory.main.posts group by author)",
     ],
@@ -143,6 +145,10 @@ OUTSIDE = [
     "from accounts",
     "from duckdb_settings()",
     "from information_schema.tables",
+    "with tables as (select 1) from information_schema.tables",
+    "from duckdb_views where exists (with duckdb_views as (select 1) from duckdb_views)",
+    "with a as (from duckdb_views), duckdb_views as (select 1) from a",
+    "from '/etc/passwd' where exists (with \"/etc/passwd\" as (select 1) from '/etc/passwd')",
     "from duckdb_secrets()",
 ]
 WRITING = [
@@ -364,6 +370,33 @@ def test_answers_go_to_files(root: Path, tmp_path: Path, ending: str) -> None:
         table = pq.read_table(out)
         assert table.column("rumor").to_pylist() == pytest.approx([n / 10 for n in range(7)])
         assert table.column("text").to_pylist()[3:5] == [FORMULA, NASTY]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_columns_of_one_name_are_told_apart(root: Path, tmp_path: Path, ending: str) -> None:
+    query = "select a.likes, b.likes from posts a join posts b on a.likes = b.likes + 1 and a.sweep = b.sweep "
+    with open_sql(root) as session:
+        answer = session.ask(query + "order by a.likes desc, b.likes limit 2")
+        rows = [{"likes": 6, "likes_1": 5}, {"likes": 5, "likes_1": 4}]
+        assert answer.table().to_pylist() == rows
+        out = tmp_path / f"out.{ending}"
+        assert answer.write(out) == 2
+    if ending == "csv":
+        assert out.read_text() == "likes,likes_1\n6,5\n5,4\n"
+    elif ending == "jsonl":
+        assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+    else:
+        assert pq.read_table(out).to_pylist() == rows
+
+
+@pytest.mark.parametrize("out", [(), ("-o", "out.csv"), ("-o", "out.jsonl")])
+def test_a_time_beyond_the_calendar_is_a_mistake_of_the_query(
+    root: Path, tmp_path: Path, out: tuple[str, ...]
+) -> None:
+    done = postsweep("sql", str(root), "select max(created_at) + interval 9000 year from posts", *out, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cast it to varchar" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_leads_back_to_people_goes_to_a_file_of_its_owner_alone(root: Path, tmp_path: Path) -> None:

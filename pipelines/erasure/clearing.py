@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawlers.post import Post, PostId
+from crawlers.post import Account, Post, PostId
 from pipelines.erasure.ledger import Entries, Ledger
-from pipelines.erasure.traces import addresses_in, names_in_json
+from pipelines.erasure.traces import addresses_in, names_in_json, plain_name
 
 RELATIONS = ("reply_to", "repost_of", "quote_of")
 TEXTS = ("title", "warning", "text", "hashtags", "links", "input_digest")
@@ -78,9 +78,10 @@ def clear_identities(identities: pa.Table, ledger: Ledger, near: set[str]) -> pa
     return _with(left, "raw", kept, raws.to_pylist())
 
 
-def clear_accounts(accounts: pa.Table, gone: set[str]) -> pa.Table:
-    """Accounts without those of whom no post is left."""
-    return _kept(accounts, [author not in gone for author in accounts.column("author").to_pylist()])
+def clear_accounts(accounts: pa.Table, ledger: Ledger, gone: set[str]) -> pa.Table:
+    """Accounts without those erased; `gone` are others of whom no post is left."""
+    authors = accounts.column("author").to_pylist()
+    return _kept(accounts, [author not in gone and not ledger.erased.holds("author", author) for author in authors])
 
 
 def clear_rejects(rejects: pa.Table, ledger: Ledger) -> pa.Table:
@@ -108,7 +109,7 @@ def clear_new(post: Post, row: Row, identity: Row, ledger: Ledger) -> tuple[Row,
     back."""
     decides = (row["uid"], row["author"], row["kind"], row["repost_of"])
     time = row["created_at"] or row["server_time"] or row["fetched_at"]
-    if ledger.erased.takes(*decides, time) or (post.kind == "repost" and _of(post.repost_of, ledger.erased)):
+    if ledger.erased.takes(*decides, time) or _by(post, ledger.erased):
         return None
     row, raw = dict(row), identity["raw"]
     for name in RELATIONS:
@@ -117,13 +118,29 @@ def clear_new(post: Post, row: Row, identity: Row, ledger: Ledger) -> tuple[Row,
         if ledger.erased.holds("post", row[name]) or _of(getattr(post, name), ledger.erased):
             row[name] = None
     row["links"] = _links(row["links"], ledger.erased)
-    if ledger.redacted.takes(*decides, time) or (post.kind == "repost" and _of(post.repost_of, ledger.redacted)):
+    if ledger.redacted.takes(*decides, time) or _by(post, ledger.redacted):
         raw = None
         row |= dict.fromkeys(TEXTS)
         row["media"] = _wordless(row["media"])
     if raw is not None and _names_any(raw, ledger):
         raw = None
     return row, {**identity, "raw": raw}
+
+
+def _by(post: Post, entries: Entries) -> bool:
+    """Whether a post is by an account among the entries that another server told by another id, or a pure repost of
+    what is by one of them."""
+    if not entries:
+        return False
+    known = post.author is not None and any(entries.holds("asked", plain_name(name)) for name in _lasting(post.author))
+    return known or (post.kind == "repost" and _of(post.repost_of, entries))
+
+
+def _lasting(account: Account) -> list[str]:
+    """The names of an account that nobody else can have later: its DID, else its addresses."""
+    if account.id.startswith("did:"):
+        return [account.id]
+    return [name for name in (account.id, account.url) if name and "://" in name]
 
 
 def _of(post: PostId | None, entries: Entries) -> bool:

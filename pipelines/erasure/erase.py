@@ -72,7 +72,7 @@ from pipelines.erasure.targets import (
     resolve,
 )
 from pipelines.errors import ArchiveError, Interrupted, LeaseHeldError
-from pipelines.keys import load_key
+from pipelines.keys import key_for
 from pipelines.progress import Progress
 from pipelines.score_counts import count_scores, near_threshold, no_counts
 from pipelines.seal import clear_incoming, finish_sealing, is_sealing
@@ -143,6 +143,7 @@ def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm)
     with lease.held(store, _LEASE):
         store.clear_scratch()
         standing = _standing(store)
+        is_own = standing is None
         if standing is None:
             with progress.stage("resolve"):
                 who = resolve(store, names, request)
@@ -163,7 +164,12 @@ def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm)
             raise ArchiveError(
                 f"{archive}: another erasure is under way; finish it with `postsweep erase {archive} --resume`"
             )
-        outcome = _finish(store, names, standing, progress, confirm)
+        try:
+            outcome = _finish(store, names, standing, progress, confirm)
+        except (Exception, Interrupted):
+            if is_own and not store.exists(ledger_name(standing.id)):  # nothing changed, nothing promised
+                _withdraw(store)
+            raise
         if not outcome.receipt and not outcome.declined:
             outcome = replace(outcome, done_before=_done_before(store, names, request))
         return outcome
@@ -182,7 +188,7 @@ _NOTHING = Targets(b"", {}, {}, 0)
 
 
 def _opened(archive: Path) -> tuple[Store, Pseudonyms]:
-    names = load_key()
+    names = key_for(archive)
     return reopen_archive(archive, _LEASE, names.fingerprint), names
 
 
@@ -202,12 +208,7 @@ def _finish(store: Store, names: Pseudonyms, intent: Intent, progress: Progress,
     """Everything after the intent, or what is left of it."""
     receipt = receipt_name(intent.at, intent.id)
     if not store.exists(ledger_name(intent.id)):
-        try:
-            outcome = _begin(store, names, intent, progress, confirm)
-        except (Exception, Interrupted):
-            if not store.exists(ledger_name(intent.id)):  # nothing was changed yet
-                _withdraw(store)
-            raise
+        outcome = _begin(store, names, intent, progress, confirm)
         if outcome is not None:
             _withdraw(store)
             return outcome
@@ -340,7 +341,7 @@ def _rewrite_sweep(store: Store, manifest: Manifest, ledger: Ledger, intent: Int
     if parts["accounts"]:
         gone = _gone(store, [part["path"] for part in parts["posts"]], ledger)
         for part in parts["accounts"]:
-            _rewrite(store, part["path"], partial(clear_accounts, gone=gone), private=True)
+            _rewrite(store, part["path"], partial(clear_accounts, ledger=ledger, gone=gone), private=True)
     for part in parts["rejects"]:
         _rewrite(store, part["path"], partial(clear_rejects, ledger=ledger))
     for part in parts["posts"]:
@@ -465,13 +466,13 @@ def _rewrite_open(store: Store, sweep: str, ledger: Ledger) -> None:
     for folder in (incoming(sweep), private_incoming(sweep)):
         for left in store.matching(f"{folder}/_sealing.*"):
             store.remove(left)
-    kept = []
+    kept: set[str] = set()
     for shard in every_shard(store, sweep):
         if ledger.erased.holds("source", shard.meta["source"].rpartition(":")[2]):
             store.remove(shard.name)
         else:
             _rewrite_shard(store, sweep, shard, ledger)
-            kept += [shard.beside(sweep, table) for table in ("identities", "accounts", "rejects")]
+            kept |= {shard.beside(sweep, table) for table in ("identities", "accounts", "rejects")}
     for folder in (f"{incoming(sweep)}/_rejects", private_incoming(sweep)):
         for name in store.names(folder, ".parquet"):
             if name not in kept:  # of a writer that no shard names, or of a source that goes
@@ -492,7 +493,7 @@ def _rewrite_shard(store: Store, sweep: str, shard: Shard, ledger: Ledger) -> No
     accounts, rejects = (shard.beside(sweep, table) for table in ("accounts", "rejects"))
     if store.exists(accounts):
         gone = _gone(store, [shard.name], ledger)
-        _rewrite(store, accounts, partial(clear_accounts, gone=gone), private=True)
+        _rewrite(store, accounts, partial(clear_accounts, ledger=ledger, gone=gone), private=True)
     if store.exists(rejects):
         _rewrite(store, rejects, partial(clear_rejects, ledger=ledger))
     _rewrite(

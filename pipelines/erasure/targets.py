@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from crawlers.catalogue import PLATFORMS
 from crawlers.post import Account, PostId
@@ -41,6 +42,7 @@ _HASH = re.compile(r"[0-9a-f]{32}")
 _POSTS = ["uid", "author", "kind", "created_at", "server_time", "fetched_at", "seen_by", *RELATIONS]
 _ADDRESSES = ("global_id", "native_id", "url")
 _NAMES = ("author_id", "author_handle", "author_url")
+_ACCOUNTS = ["author", "account_id", "handle", "url"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Targets:
 def resolve(store: Store, names: Pseudonyms, request: Request) -> Who:
     """Finds whom or what a request means; an empty `Who` when the archive knows nothing by that name.
 
-    Errors: ConfigError for a name that several have, and for a moment that is none or not over.
+    Errors: ConfigError for a bare name or id that several have, and for a moment that is none or not over.
     """
     if request.by == "before":
         return Who(before=_moment(request.value))
@@ -120,14 +122,35 @@ def _authors(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
     wanted = plain_name(value)
     ids = {names.author(platform, Account(value.strip())) for platform in PLATFORMS} | {value.strip()}
     found: set[str] = set()
-    for table in _identities(store, ["author", *_NAMES]):
-        for author, *called in _rows(table, "author", *_NAMES):
-            if author is not None and author not in found and (author in ids or wanted in account_names(*called)):
-                found.add(author)
+    for author, *called in _named_accounts(store):
+        if author not in found and (author in ids or wanted in account_names(*called)):
+            found.add(author)
+    asked = {names.source_hash(source) for _, _, source in configured(store) if wanted in source_names(source)}
+    if asked:  # a repository gives no handle, but the sweep file says whose it is
+        for source, authors in _own_sources(store).items():
+            found |= authors if source in asked and len(authors) == 1 else set()
     # A whole handle, an address or an id is one person's, however many platforms show it; a bare word may be many's.
-    if "@" in wanted or "/" in wanted or ":" in wanted:
-        return tuple(sorted(found))
-    return _one(found, "--author", "account", "its whole handle, its profile's address or its pseudonym")
+    if not ("@" in wanted or "/" in wanted or ":" in wanted):
+        _one(found, "--author", "account", "its whole handle, its profile's address or its pseudonym")
+    return tuple(sorted(_with_twins(store, names, found))) if found else ()
+
+
+def _with_twins(store: Store, names: Pseudonyms, found: set[str]) -> set[str]:
+    """Accounts with their other pseudonyms on their platform: a server that gives an account no id tells it by its
+    address."""
+
+    def by_address(author: str, id: str | None, url: str) -> str | None:
+        for platform in PLATFORMS:
+            if id is not None and names.author(platform, Account(id)) == author:
+                return names.author(platform, Account(url))
+        return None
+
+    addresses = {url for author, _, _, url in _named_accounts(store) if author in found and url}
+    twins = set()
+    for author, id, _, url in _named_accounts(store):
+        if url in addresses and (twin := by_address(author, id, url)) is not None:
+            twins |= {author, twin} if author in found or twin in found else set()
+    return found | twins
 
 
 def _posts(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
@@ -142,6 +165,8 @@ def _posts(store: Store, names: Pseudonyms, value: str) -> tuple[str, ...]:
         for _, table in _post_tables(store, ["uid", *RELATIONS]):
             for name in RELATIONS:
                 found |= possible & set(table.column(name).to_pylist())
+    if "/" in value:  # as with accounts, an address means all that have it: several feeds may show one
+        return tuple(sorted(found))
     return _one(found, "--post", "post", "its whole address or its uid")
 
 
@@ -204,9 +229,11 @@ class _Finder:
                     self._note("post", uid)
 
     def _gather_identities(self, entries: Entries) -> None:
-        for table in _identities(self._store, ["uid", "alias", *_ADDRESSES]):
-            for uid, alias, *called in _rows(table, "uid", "alias", *_ADDRESSES):
-                if entries.holds("post", uid):
+        for table in _identities(self._store, ["uid", "alias", "author", *_ADDRESSES]):
+            for uid, alias, author, *called in _rows(table, "uid", "alias", "author", *_ADDRESSES):
+                # Of a post that two servers showed, the author may have one id here and another in its row of posts.
+                if entries.holds("post", uid) or author in self._who.authors:
+                    self._note("post", uid)
                     self._note("post", alias or "")
                     for name in called:
                         self._note("name", plain_name(name or ""))
@@ -215,35 +242,47 @@ class _Finder:
         """What the accounts are called, and the sources that are theirs."""
         wanted = set(self._who.authors)
         called: set[str] = set()
-        for table in _identities(self._store, ["author", *_NAMES]):
-            for author, *names in _rows(table, "author", *_NAMES):
-                if author in wanted:
-                    called |= account_names(*names)
+        for author, *names in _named_accounts(self._store):
+            if author in wanted:
+                called |= account_names(*names)
+        asked = {self._names.source_hash(source): source_names(source) for _, _, source in configured(self._store)}
+        own = {source for source, authors in _own_sources(self._store).items() if authors <= wanted}
+        for source in own & asked.keys():
+            called |= asked[source]
         for name in called:
             self._note("asked", name)
             if self._doing == "erase":
                 self._note("name", name)
         if self._doing == "erase":
-            self._gather_sources(wanted, called)
-
-    def _gather_sources(self, wanted: set[str], called: set[str]) -> None:
-        """Sources that gave the accounts' posts and give no others', and those that sweep files name by an account."""
-        for _, table in _post_tables(self._store, _POSTS):
-            for author, sources in _rows(table, "author", "seen_by"):
-                for source in sources if author in wanted else ():
-                    if own := _OWN_KINDS.fullmatch(source):
-                        self._note("source", own[1])
-        for _, _, source in configured(self._store):
-            if called & source_names(source):
-                self._note("source", self._names.source_hash(source))
+            for source in own | {source for source, named in asked.items() if called & named}:
+                self._note("source", source)
 
 
 def configured(store: Store) -> Iterator[tuple[str, int, Source]]:
-    """The sources of all sweeps as their files named them: the file in `identities/sweeps`, the place, the source."""
+    """The sources of all sweeps as their files named them: the file in `identities/sweeps`, the place, the source.
+
+    Errors: ArchiveError for one that this code does not know.
+    """
     for name in store.matching("identities/sweeps/*.json"):
         config = orjson.loads(store.read(name) or b"{}")
         for place, part in enumerate(config.get("source", [])):
-            yield name, place, SourcePart.model_validate(part).source
+            try:
+                source = SourcePart.model_validate(part).source
+            except ValidationError:  # its message holds what the file says
+                told = f"{store.path(name)}: source[{place}] is none that this postsweep knows"
+                raise ArchiveError(f"{told}; use the version that crawled the sweep, or a later one") from None
+            yield name, place, source
+
+
+def _own_sources(store: Store) -> dict[str, set[str]]:
+    """The hashes of all sources that are one account's own, with the authors of what each of them gave."""
+    found: dict[str, set[str]] = {}
+    for _, table in _post_tables(store, ["author", "seen_by"]):
+        for author, sources in _rows(table, "author", "seen_by"):
+            for source in sources if author is not None else ():
+                if own := _OWN_KINDS.fullmatch(source):
+                    found.setdefault(own[1], set()).add(author)
+    return found
 
 
 def _distinct(hashes: bytearray) -> bytes:
@@ -282,6 +321,21 @@ def _identities(store: Store, columns: list[str]) -> Iterator[pa.Table]:
     for sweep in open_sweeps(store):
         for shard in every_shard(store, sweep):
             yield from pieces(store, shard.beside(sweep, "identities"), columns)
+
+
+def _named_accounts(store: Store) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+    """Accounts with the names that one place has for them: pseudonym, id, handle and address."""
+    for table in _identities(store, ["author", *_NAMES]):
+        yield from (row for row in _rows(table, "author", *_NAMES) if row[0] is not None)
+    for sweep in sweep_ids(store):
+        for part in (sweep_manifest(store, sweep) or {})["parts"]["accounts"]:
+            for table in pieces(store, part["path"], _ACCOUNTS):
+                yield from _rows(table, *_ACCOUNTS)
+    for sweep in open_sweeps(store):
+        for shard in every_shard(store, sweep):
+            if store.exists(name := shard.beside(sweep, "accounts")):
+                for table in pieces(store, name, _ACCOUNTS):
+                    yield from _rows(table, *_ACCOUNTS)
 
 
 def pieces(store: Store, name: str, columns: list[str] | None = None) -> Iterator[pa.Table]:

@@ -6,12 +6,15 @@ Erasing looks for these names in the platforms' own JSON, in links and in sweep 
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
 
 from crawlers.source import Source
 
 _PIECE = re.compile(r"[^\s\"'<>(){}\[\]|\\^`]+")
+_SPELLINGS = 3
+"""A text as it stands, as HTML, and as HTML that was written into XML."""
 _AROUND = " \t\r\n@/.,;:!?，。；：！？、…"
 _FEED_ENDING = re.compile(r"(\.(?:rss|atom|xml|json)|/(?:feed|rss|atom)(?:\.xml)?)$", re.IGNORECASE)
 _SEARCH_WORD = re.compile(r"^(?:from|to|mentions|by|author):", re.IGNORECASE)
@@ -47,12 +50,17 @@ def source_names(source: Source) -> set[str]:
 
 
 def names_in(text: str) -> Iterator[str]:
-    """Every name that a text may hold: the whole of it, its pieces, and of an address its beginnings and its parts."""
-    yield plain_name(text)
-    for piece in _PIECE.findall(text):
-        yield from addresses_in(piece)
-        if "/" in piece:
-            yield from map(plain_name, piece.split("/"))
+    """Every name that a text may hold: the whole of it, its pieces, and of an address its beginnings and its parts;
+    also as markup spells them (`&amp;`), and markup within markup."""
+    for _ in range(_SPELLINGS):
+        yield plain_name(text)
+        for piece in _PIECE.findall(text):
+            yield from addresses_in(piece)
+            if "/" in piece:
+                yield from map(plain_name, piece.split("/"))
+        if (spelled := unescape(text)) == text:
+            return
+        text = spelled
 
 
 def addresses_in(link: str) -> Iterator[str]:
