@@ -76,12 +76,25 @@ def run(sweep: Sweep, out: Out = None, links: Links = False) -> int:
 
 
 @app.command()
-def crawl(sweep: Sweep) -> int:
+def crawl(
+    sweep: Sweep,
+    fill_gaps: Annotated[
+        bool, typer.Option("--fill-gaps", help="Read what a sealed sweep is missing, as sweep <id>-fill1.")
+    ] = False,
+) -> int:
     """Read the sources and seal the sweep. The same command again goes on where it was stopped."""
     config = _load(sweep)
     from pipelines.crawl import crawl_sweep
     from pipelines.progress import open_progress
 
+    if fill_gaps:
+        from pipelines.gaps import filling
+
+        missing = filling(config)
+        if missing is None:
+            typer.echo(f"nothing to fill: sweep {config.id} has no gap that was not read since")
+            return Exit.DONE
+        config = missing
     code = crawl_sweep(config, open_progress())
     typer.echo(f"sealed: sweep {config.id} in {config.archive}")
     return code
@@ -178,6 +191,8 @@ def status(sweep: Sweep, as_json: Json = False) -> int:
         typer.echo(f"  {_plain(source['source'])}: {source['state']}, {told}")
         for gap in source["gaps"]:
             typer.echo(f"    gap {gap['since']} to {gap['until']}: {_plain(gap['reason'])}")
+    for name in found.get("filled_by", []):
+        typer.echo(f"  gaps read as sweep {name}")
     for each in found["runs"]:
         counts = each["counts"]
         flags = ", ".join(f"{label} {count:,}" for label, count in counts["flags"].items())

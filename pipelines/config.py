@@ -43,6 +43,7 @@ def _dated(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 
+MOST_ID = 64
 _ID = r"^[a-z][A-Za-z0-9_-]{0,63}$"
 _COLUMN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 _NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
@@ -72,6 +73,7 @@ class SweepPart(_Part):
     part_rows: StrictInt = Field(default=50_000, ge=1, le=10_000_000)
     delay_seconds: float = Field(default=1.0, ge=0, le=3600, strict=True)
     retries: StrictInt = Field(default=6, ge=0, le=20)
+    fills: str | None = Field(default=None, pattern=_ID)
 
     @field_validator("archive")
     @classmethod

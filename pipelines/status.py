@@ -4,6 +4,7 @@ from typing import Any
 
 from pipelines.archive import incoming, read_archive, run_manifests, sweep_manifest
 from pipelines.config import SweepConfig
+from pipelines.gaps import filled_by
 from pipelines.seal import is_sealing
 from pipelines.shards import shards_of
 
@@ -28,6 +29,8 @@ def sweep_status(config: SweepConfig) -> dict[str, Any]:
             "digest": sealed["digest"],
             "sources": sealed["sources"],
             "runs": runs,
+            "fills": sealed["config"]["sweep"].get("fills"),
+            "filled_by": filled_by(store, config.id),
         }
     sources: dict[str, dict[str, Any]] = {}
     for meta in (shard.meta for shard in shards_of(store, config.id)):
