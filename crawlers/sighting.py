@@ -6,12 +6,15 @@ those are the business of `run.py` and of whoever keeps the sightings.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
-from crawlers.fetching import Fetcher
 from crawlers.post import Post
-from crawlers.settings import CrawlSettings
 from crawlers.source import Source
+
+if TYPE_CHECKING:  # readers of sightings need no crawler
+    from crawlers.fetching import Fetcher
+    from crawlers.settings import CrawlSettings
 
 State = Literal[
     "alive", "edited", "removed_by_author", "removed_by_platform", "account_gone", "restricted", "unknown"
@@ -93,10 +96,10 @@ class Visit:
 
     source: Source
     posts: Sequence[Known]
-    fetcher: Fetcher
-    settings: CrawlSettings
-    elsewhere: Callable[[str], Fetcher]
-    """The way to another host's base address, where a platform tells causes on hosts of its own; a fetch raises
+    fetcher: "Fetcher"
+    settings: "CrawlSettings"
+    elsewhere: Callable[[str], "Fetcher"]
+    """The way to another host's base address, where a platform tells causes on hosts of its own; raises
     SourceGapError where that host may not be asked now."""
 
 
@@ -107,3 +110,21 @@ What the checker does not recognise (a block page, a gate, 403, 429, 5xx, a shap
 `unknown` or a SourceGapError, never a removal. After a SourceGapError the rest of the batch and of the host is unknown,
 with its reason.
 """
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Posts that are visited together, none before a moment."""
+
+    posts: Sequence[Known]
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A sighting as it is kept: `alive` and `edited` told apart, and when it was."""
+
+    sighting: Sighting
+    state: State
+    input_digest: bytes | None
+    visited_at: datetime

@@ -23,7 +23,7 @@ DIRECTORY = "POSTSWEEP_PLC_DIRECTORY"
 
 STRANGE = "not the answer of an AT-proto server"
 NO_RECORD = "no record of its own"
-MOVED = "the account is at another server now"
+MOVED = "gone from this server, which is not known to be the account's own"
 _REFUSES = (401, 403)
 _OF_ACCOUNT: dict[str, State] = {
     "deleted": "account_gone",
@@ -89,10 +89,9 @@ class _Asking:
 
     async def record(self, known: Known) -> Sighting:
         """A record of the PDS that is the source, as long as its author is there."""
-        home = self._visit.source.url
         sighting = await self._at_home(known, self._visit.fetcher)
-        if sighting.state == "account_gone" and not _same(await self._home(_did(known)), home):
-            return unknown(known, MOVED)
+        if sighting.state == "account_gone" and not _same(await self._home(_did(known)), self._visit.source.url):
+            return unknown(known, MOVED, sighting.evidence.status)
         return sighting
 
     async def _hidden(self, known: Known) -> Sighting:
