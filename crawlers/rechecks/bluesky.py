@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from libipld import decode_car
+
 from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.bluesky import POST, parse_record, parse_view
 from crawlers.post import ParseError, Post
@@ -24,6 +26,7 @@ DIRECTORY = "POSTSWEEP_PLC_DIRECTORY"
 STRANGE = "not the answer of an AT-proto server"
 NO_RECORD = "no record of its own"
 MOVED = "gone from this server, which is not known to be the account's own"
+WITHHELD = "in the author's repository, and not shown"
 _REFUSES = (401, 403)
 _OF_ACCOUNT: dict[str, State] = {
     "deleted": "account_gone",
@@ -109,8 +112,12 @@ class _Asking:
         return gone(known, 200)
 
     async def _at_home(self, known: Known, fetcher: Fetcher) -> Sighting:
-        """What a PDS has of a record: one that is missing in an active repository was deleted by its author."""
+        """What a PDS has of an account, then of its record: one that is missing in an active repository was deleted by
+        its author. In this order, as a PDS passes questions on accounts that are not its own to an AppView."""
         did, key = _did(known), str(known.global_id).rpartition("/")[2]
+        account = await self._account(did, fetcher, "com.atproto.sync.getRepoStatus", "did")
+        if account.code in _OF_ACCOUNT:
+            return Sighting(known.uid, _OF_ACCOUNT[str(account.code)], account)
         query = {"repo": did, "collection": POST, "rkey": key}
         answer = await fetcher.get("/xrpc/com.atproto.repo.getRecord", query)
         found = _object(answer)
@@ -118,14 +125,21 @@ class _Asking:
             return _read(known, answer, lambda at: parse_record(found, did, self._visit.source.authority, at))
         if answer.status in _REFUSES:
             raise SourceGapError(f"the server refuses visitors (HTTP {answer.status})")
-        if answer.status not in (400, 404) or not isinstance(found.get("error"), str):
-            return unknown(known, STRANGE, answer.status)
-        account = await self._account(did, fetcher, "com.atproto.sync.getRepoStatus", "did")
-        if account.code in _OF_ACCOUNT:
-            return Sighting(known.uid, _OF_ACCOUNT[str(account.code)], account)
-        if found["error"] == "RecordNotFound" and account == _ACTIVE:
-            return Sighting(known.uid, "removed_by_author", Evidence(answer.status, "RecordNotFound"))
+        if answer.status in (400, 404) and found.get("error") == "RecordNotFound" and account == _ACTIVE:
+            return await self._deleted_or_withheld(known, did, key, fetcher)
         return unknown(known, STRANGE, answer.status)
+
+    async def _deleted_or_withheld(self, known: Known, did: str, key: str, fetcher: Fetcher) -> Sighting:
+        """A server says the same of a record that its author deleted and of one that it took down; the repository
+        itself, which the author alone signs, holds the second and not the first."""
+        query = {"did": did, "collection": POST, "rkey": key}
+        answer = await fetcher.get("/xrpc/com.atproto.sync.getRecord", query)
+        held = _held(answer.body) if answer.status == 200 else None
+        if held is True:
+            return Sighting(known.uid, "removed_by_platform", Evidence(200, "RecordNotFound", WITHHELD))
+        if held is False or _object(answer).get("error") == "RecordNotFound":
+            return Sighting(known.uid, "removed_by_author", Evidence(answer.status, "RecordNotFound"))
+        return gone(known, answer.status, "RecordNotFound")
 
     async def _account(self, did: str, fetcher: Fetcher, method: str, key: str) -> Evidence:
         """What a server says of an account: `_ACTIVE`, one of `_OF_ACCOUNT`, or nothing that is known."""
@@ -149,6 +163,18 @@ class _Asking:
                     answer = await self._visit.elsewhere(directory).get(f"/{quote(did, safe=':')}", {})
                     self._homes[did] = _service(_object(answer))
         return self._homes[did]
+
+
+def _held(car: bytes) -> bool | None:
+    """Whether a piece of a repository (CAR v1), the proof of one record, holds that record; None where it is none."""
+    try:
+        header, blocks = decode_car(car)
+    except Exception:
+        return None
+    values = [block for block in blocks.values() if isinstance(block, dict)] if header.get("roots") else []
+    if not any("sig" in block and "did" in block for block in values):
+        return None  # not a commit among them
+    return any(block.get("$type") == POST for block in values)
 
 
 def _did(known: Known) -> str:

@@ -16,7 +16,9 @@ from crawlers.sighting import Evidence, Known, Sighting, Visit, alive, gone, unk
 BATCH = 20
 """The most statuses that a server gives at once."""
 
-_ACTIVITY = {"Accept": 'application/ld+json; profile="https://www.w3.org/ns/activitystreams"'}
+_ACTIVITY = {
+    "Accept": 'application/activity+json, application/ld+json; profile="https://www.w3.org/ns/activitystreams"'
+}
 _GONE = frozenset({404, 410})
 STRANGE = "not a status's answer"
 ELSEWHERE = "another host showed the post, and this one has no id of it"
