@@ -3,8 +3,8 @@
 The clock of a post begins when the sweep saw it. What was gone before that is in no sweep. A removal happened somewhere
 between the last visit that found the post and the first that did not, and counts at the latter: curves fall late, by
 the time between two visits at most. Curves are Kaplan and Meier's (1958), with Greenwood's 95 % bands on the log-log
-scale (scipy). They are of staying at all, whoever removes: a curve for one cause alone would take the other for a mere loss
-from sight, and say too much. Causes are told as shares of all posts, side by side.
+scale (scipy). They are of staying at all, whoever removes: a curve for one cause alone would take the other for a mere
+loss from sight, and say too much. Causes are told as shares of all posts, side by side.
 """
 
 import warnings
