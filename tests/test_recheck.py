@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,16 +18,21 @@ import pytest
 
 from crawlers.post import PostId
 from crawlers.sink import Traffic
-from pipelines.archive import open_archive
+from pipelines.archive import open_archive, round_manifest
 from pipelines.config import load_sweep
 from pipelines.crawl import _open_sweep, _seal_settings
+from pipelines.erasure.erase import redact_posts
 from pipelines.lease import acquire
+from pipelines.progress import Progress
 from pipelines.seal import seal
 from pipelines.shards import ShardSink, SinkSettings
+from pipelines.store import Store
+from pipelines.verify import verify_archive
 from tests import jobs
 from tests.jobs import postsweep
 from tests.loopback import Loopback, Reply, serving
 from tests.sweeps import NAMES, page
+from tests.test_erase import CutError, cut_before
 
 COUNT = 120
 SITE = "https://news.ycombinator.com/item?id="
@@ -272,6 +278,38 @@ def test_a_round_that_is_open_while_something_is_erased_begins_anew(
     assert postsweep("recheck", "sweep.toml", cwd=tmp_path).returncode == 0
     assert len(sightings(tmp_path)) == COUNT - 1
     verified(tmp_path)
+
+
+def test_a_redaction_that_is_cut_anywhere_is_finished_and_leaves_the_round_whole(
+    tmp_path: Path, site: tuple[Site, Loopback], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cuts before each change of the file system, in turn, until an erasure comes through undisturbed."""
+    monkeypatch.setenv("POSTSWEEP_KEY", NAMES.key.hex())
+    answer, running = site
+    sealed(tmp_path, running.url, more='removed_by_author = "keep"')
+    answer.items |= {1: item(1, text="It came after all."), 2: item(2, text="Not at all."), 3: item(3, deleted=True)}
+    assert postsweep("recheck", "sweep.toml", cwd=tmp_path).returncode == 0
+    whole = shutil.copytree(tmp_path / "archive", tmp_path / "whole")
+    redact_posts(whole, [uid(1)], Progress())
+    wanted = (round_manifest(Store(whole), "d2026-01-01", 1) or {})["digest"]
+    cuts, through = 0, False
+    while not through:
+        archive = shutil.copytree(tmp_path / "archive", tmp_path / f"cut{cuts}")
+        try:
+            with cut_before(cuts):
+                redact_posts(archive, [uid(1)], Progress())
+            through = True
+        except CutError:
+            Store(archive).remove("leases")  # the process that was cut is this one
+            redact_posts(archive, [uid(1)], Progress())
+        assert verify_archive(archive, None, Progress()) == []
+        assert (round_manifest(Store(archive), "d2026-01-01", 1) or {})["digest"] == wanted, cuts
+        cuts += 1
+    assert cuts > 10
+    paths = f"{whole}/sightings/sweep=*/round=1/platform=*/*.parquet"
+    rows = {row["uid"]: row for row in pl.read_parquet(paths, hive_partitioning=False).iter_rows(named=True)}
+    assert rows[uid(1)]["input_digest"] is None
+    assert rows[uid(2)]["input_digest"] is not None
 
 
 def test_a_sweep_that_is_not_sealed_and_a_round_ahead_are_refused(
