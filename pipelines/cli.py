@@ -197,9 +197,9 @@ def recheck(
 
     found = recheck_sweep(config, number, open_progress())
     typer.echo("\n".join(map(_plain, _round_lines(found.manifest))))
-    if found.redacted is not None:
+    if found.redacted is not None and found.redacted.receipt is not None:
         typer.echo(f"redacted: {_posts_in(found.redacted.posts, found.redacted.sweeps)}")
-        typer.echo(f"receipt: {config.archive / str(found.redacted.receipt)}")
+        typer.echo(f"receipt: {config.archive / found.redacted.receipt}")
     return found.exit
 
 

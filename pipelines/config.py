@@ -249,6 +249,12 @@ class SourcePart(_Part):
             raise ValueError("private address not allowed; set allow_private = true if it is meant")
         return value
 
+    @classmethod
+    def kept(cls, told: dict[str, Any]) -> "SourcePart":
+        """One that the archive kept as JSON, which has no times of its own."""
+        times = {key: datetime.fromisoformat(told[key]) for key in ("since", "until") if told.get(key) is not None}
+        return cls.model_validate({**told, **times})
+
     @property
     def source(self) -> Source:
         """What it means."""

@@ -205,7 +205,7 @@ class _Hosts:
         self._named = {part.platform: part.source for part in reversed(config.recheck.source)}
         self._by_host = {(part.platform, part.source.authority): part.source for part in config.recheck.source}
         kept = orjson.loads(store.read(f"identities/sweeps/{config.id}.json") or b"{}")
-        told = [SourcePart.model_validate(part).source for part in kept.get("source", [])]
+        told = [SourcePart.kept(part).source for part in kept.get("source", [])]
         self._sources = {source.canonical: source for source in (*told, *config.sources)}
 
     def of(self, row: Row) -> Source:
@@ -248,12 +248,13 @@ def _plan_again(store: Store, lease: Lease, of: Round, confirm_after: timedelta)
 def _wait(store: Store, of: Round, progress: Progress) -> None:
     """Waits until the first of the second visits may be. A command that is stopped meanwhile goes on from here."""
     undone = [plan for plan in plans_of(store, of, 2) if _left(store, of, plan, 2)]
-    times = [row["not_before"] for plan in undone for row in _rows(store, of.plan(plan.group, 2), ["not_before"])]
-    if not times or min(times) <= datetime.now(UTC):
+    rows = (row for plan in undone for row in _rows(store, of.plan(plan.group, 2), ["not_before"]))
+    begin: datetime | None = min((row["not_before"] for row in rows), default=None)
+    if begin is None or begin <= datetime.now(UTC):
         return
     with progress.stage("wait") as stage:
-        while (left := (min(times) - datetime.now(UTC)).total_seconds()) > 0:
-            stage.note(f"second visits begin at {moment(min(times).replace(microsecond=0))}")
+        stage.note(f"second visits begin at {moment(begin.replace(microsecond=0))}")
+        while (left := (begin - datetime.now(UTC)).total_seconds()) > 0:
             time.sleep(min(left, 5.0))
 
 

@@ -243,7 +243,7 @@ def configured(store: Store) -> Iterator[tuple[str, int, Source]]:
     for name in store.matching("identities/sweeps/*.json"):
         config = orjson.loads(store.read(name) or b"{}")
         for place, part in enumerate(config.get("source", [])):
-            yield name, place, SourcePart.model_validate(part).source
+            yield name, place, SourcePart.kept(part).source
 
 
 def _distinct(hashes: bytearray) -> bytes:
