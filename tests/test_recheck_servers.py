@@ -3,7 +3,9 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,21 @@ def server(seed: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, Any
         yield started(request.param, seed)
     finally:
         subprocess.run([str(SHARED / "servers" / request.param / "stop.sh")], capture_output=True, check=False)
+
+
+@pytest.fixture
+def appview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that is started next has an AppView too."""
+    monkeypatch.setenv("APPVIEW", "1")
+
+
+def unshown(appview: str, uri: str) -> None:
+    """Asks until an AppView has heard that a post is gone."""
+    asked = f"{appview}/xrpc/app.bsky.feed.getPosts?uris={urllib.parse.quote(uri, safe='')}"
+    for _ in range(600):
+        if not json.loads(call(asked))["posts"]:
+            return
+    raise AssertionError("the AppView still shows a post that is gone")
 
 
 def of(number: int) -> str:
@@ -146,4 +163,39 @@ def test_a_pds_tells_who_took_a_post_away(
                  for n in range(POSTS) if n % 6 > 2}  # fmt: skip
     expected |= {of(0): "removed_by_author", of(1): "removed_by_platform", of(2): "edited"}
     assert found(tmp_path, "bluesky", server) == expected
+    assert postsweep("verify", "archive", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="an AppView needs redis-server and postgresql")
+@pytest.mark.parametrize("server", ["atproto"], indirect=True)
+def test_an_appview_and_the_authors_own_servers_tell_who_took_a_post_away(
+    appview: None, server: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, plc = (server[name].replace("127.0.0.1", "localhost") for name in ("appview", "plc"))
+    monkeypatch.setenv("POSTSWEEP_PLC_DIRECTORY", plc)
+    sources = "".join(
+        f'\n[[source]]\nplatform = "bluesky"\nurl = "{base}"\nkind = "author"\nvalue = "{name}.test"\n'
+        "allow_private = true\n"
+        for name in PEOPLE
+    )
+    (tmp_path / "sweep.toml").write_text(SWEEP + RECHECK + sources)
+    assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 3  # as its window is not over
+    xrpc, dids, posts = f"{server['pds']}/xrpc", server["dids"], server["posts"]
+    admin = "Basic " + base64.b64encode(b"admin:admin-pass").decode()
+    key = posts[of(0)]["uri"].rpartition("/")[2]
+    deleted = {"repo": dids["alice"], "collection": "app.bsky.feed.post", "rkey": key}
+    call(f"{xrpc}/com.atproto.repo.deleteRecord", deleted, f"Bearer {server['tokens']['alice']}")
+    call(f"{xrpc}/com.atproto.server.deactivateAccount", {}, f"Bearer {server['tokens']['frank']}")
+    subject = {"$type": "com.atproto.admin.defs#repoRef", "did": dids["erin"]}
+    order = {"subject": subject, "takedown": {"applied": True, "ref": "test"}}
+    call(f"{xrpc}/com.atproto.admin.updateSubjectStatus", order, admin)
+    call(f"{xrpc}/com.atproto.admin.deleteAccount", {"did": dids["dave"]}, admin)
+    for name in (0, 3, 4, 5):
+        unshown(server["appview"], posts[of(name)]["uri"])
+    done = postsweep("recheck", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = {of(number): "alive" for number in range(POSTS)}
+    expected |= {of(n): {3: "account_gone", 4: "removed_by_platform", 5: "account_gone"}[n % 6]
+                 for n in range(POSTS) if n % 6 > 2}  # fmt: skip
+    assert found(tmp_path, "bluesky", server) == expected | {of(0): "removed_by_author"}
     assert postsweep("verify", "archive", cwd=tmp_path).returncode == 0
