@@ -147,7 +147,7 @@ def _plan(  # noqa: PLR0917 - the round among what it belongs to
     opened = f"{of.incoming}/_open.json"
     noted = {"digest": sweep["digest"], "generation": sweep["generation"]}
     begun = store.read(opened)
-    if begun is not None and orjson.loads(begun) == noted:
+    if begun is not None and orjson.loads(begun) == noted and store.exists(of.private):
         return
     clear_round(store, of)
     hosts = _Hosts(store, config)

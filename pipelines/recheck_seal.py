@@ -79,9 +79,9 @@ def finish_round(store: Store, of: Round) -> Manifest:
 
 
 def clear_round(store: Store, of: Round) -> None:
-    """Removes the checkpoint of a round."""
-    store.remove(of.private)
+    """Removes the checkpoint of a round: what was found first, as it counts for nothing without its plan."""
     store.remove(of.incoming)
+    store.remove(of.private)
 
 
 def _staging(of: Round, token: int) -> str:

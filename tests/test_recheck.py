@@ -284,6 +284,22 @@ def test_a_round_that_is_open_while_something_is_erased_begins_anew(
     verified(tmp_path)
 
 
+def test_a_plan_that_is_lost_is_made_again(tmp_path: Path, site: tuple[Site, Loopback]) -> None:
+    answer, running = site
+    sealed(tmp_path, running.url, minutes=60)
+    answer.items[1] = item(1, deleted=True)
+    with jobs.running("recheck", "sweep.toml", cwd=tmp_path, until="wait: begins") as child:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+    shutil.rmtree(next(tmp_path.glob("archive/identities/incoming/round=*")))
+    sweep_file(tmp_path, running.url, minutes=0)
+    assert postsweep("recheck", "sweep.toml", cwd=tmp_path).returncode == 0
+    found = sightings(tmp_path)
+    assert len(found) == COUNT
+    assert found[uid(1)]["first_visited_at"] < found[uid(1)]["visited_at"]  # what counts was visited twice
+    verified(tmp_path)
+
+
 def test_a_redaction_that_is_cut_anywhere_is_finished_and_leaves_the_round_whole(
     tmp_path: Path, site: tuple[Site, Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
