@@ -6,12 +6,12 @@ of a sink is nobody's gap: it stops the crawl and comes back to the caller. Once
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import scrapy
@@ -35,18 +35,36 @@ def spider_of(platform: str) -> Spider:
     return read
 
 
+class HostLike(Protocol):
+    """The way to a host, as a source's reader is given it."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended all reading, None while it goes on."""
+
+    def fetcher(self, source: Source) -> Fetcher:
+        """A fetcher for a source; those of one host share its waiting time."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, but no longer than the reading goes on. Errors: SourceGapError when it ended meanwhile."""
+
+
+Read = Callable[[Source, HostLike], Awaitable[None]]
+"""Reads one source, to its end or gap."""
+
+
 @dataclass
-class _Crawl:
+class _Shared:
     """What the spiders of all hosts share."""
 
-    window: Window
     settings: CrawlSettings
-    open_sink: OpenSink
+    read: Read
+    hosts: dict[str, Host] = field(default_factory=dict)
     failure: BaseException | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def fail(self, failure: BaseException) -> None:
-        """Ends the crawl of all hosts, those that wait too; the first failure is the one that counts."""
+        """Ends the reading of all hosts, those that wait too; the first failure is the one that counts."""
         self.failure = self.failure or failure
         self.stop.set()
 
@@ -64,41 +82,63 @@ class HostSpider(scrapy.Spider):
     name = "host"
     custom_settings: dict[str, Any] | None = None
 
-    def __init__(self, crawl: _Crawl, sources: list[Source], **arguments: Any) -> None:
+    def __init__(self, shared: _Shared, sources: list[Source], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._crawl = crawl
+        self._shared = shared
         self._sources = sources
-        self._host = Host()
 
     async def start(self) -> AsyncIterator[Any]:
         """Scrapy's entry: all reading happens here, and nothing is yielded, as pages go to sinks."""
         for source in self._sources:
-            if self._crawl.failure is not None:
+            if self._shared.failure is not None:
                 return
             try:
-                await self._read(source)
+                await self._shared.read(source, self)
             except BaseException as error:
                 # Also a cancellation or an interrupt: a spider that just stops would leave the crawl waiting for ever.
-                self._crawl.fail(error)
+                self._shared.fail(error)
         if False:
             yield
 
-    async def _read(self, source: Source) -> None:
-        shared = self._crawl
-        sink = shared.open_sink(source)
-        position = sink.position()
-        if position is None:
-            return
+    @property
+    def failure(self) -> BaseException | None:
+        """See `HostLike`."""
+        return self._shared.failure
+
+    def fetcher(self, source: Source) -> Fetcher:
+        """See `HostLike`."""
         engine = self.crawler.engine
         if engine is None:
             raise RuntimeError("Scrapy has no engine for this spider")
-        window = source.window or shared.window
+        host = self._shared.hosts.setdefault(source.authority, Host())
+        return Fetcher(source, self._shared.settings, engine.download_async, self._shared.sleep, host)
+
+    async def sleep(self, seconds: float) -> None:
+        """See `HostLike`."""
+        await self._shared.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class _Crawl:
+    """Reads sources for a window into sinks."""
+
+    window: Window
+    settings: CrawlSettings
+    open_sink: OpenSink
+
+    async def read(self, source: Source, way: HostLike) -> None:
+        """See `Read`."""
+        sink = self.open_sink(source)
+        position = sink.position()
+        if position is None:
+            return
+        window = source.window or self.window
         begun = position.begun or datetime.now(UTC)
-        fetcher = Fetcher(source, shared.settings, engine.download_async, shared.sleep, self._host)
-        pages = spider_of(source.platform)(Reading(source, window, fetcher, shared.settings, position, sink))
+        fetcher = way.fetcher(source)
+        pages = spider_of(source.platform)(Reading(source, window, fetcher, self.settings, position, sink))
         reach = _Reach(source, window)
-        ended = await _pump(pages, sink, reach, lambda: shared.failure is not None)
-        if shared.failure is not None:
+        ended = await _pump(pages, sink, reach, lambda: way.failure is not None)
+        if way.failure is not None:
             return
         gaps = []
         if ended is not None:
@@ -165,18 +205,23 @@ def crawl(
     open_sink: OpenSink,
 ) -> None:
     """Reads the sources; returns when each has ended. Errors: the first that a sink raised."""
+    read_hosts(sources, settings, _Crawl(window, settings, open_sink).read)
+
+
+def read_hosts(sources: list[Source], settings: CrawlSettings, read: Read) -> None:
+    """Reads many hosts side by side, the sources of each one after another. Errors: the first that `read` raised."""
     hosts: dict[str, list[Source]] = {}
     for source in sources:
         hosts.setdefault(source.authority, []).append(source)
     allowed = sorted({urlsplit(source.url).hostname or "" for source in sources if source.allow_private})
-    shared = _Crawl(window, settings, open_sink)
+    shared = _Shared(settings, read)
     process = AsyncCrawlerProcess(settings.scrapy(allowed))
     # Scrapy's own lines name requests, and so accounts: none of them reaches whatever listens at the root.
     for name in ("scrapy", "twisted"):
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
     for host in hosts.values():
-        process.crawl(HostSpider, crawl=shared, sources=host)
+        process.crawl(HostSpider, shared=shared, sources=host)
     if hosts:
         process.start(install_signal_handlers=False)
     if shared.failure is not None:

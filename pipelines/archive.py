@@ -150,6 +150,37 @@ def replace_run_manifest(store: Store, manifest: Manifest) -> None:
     store.put(run_manifest_name(manifest["run"]), data)
 
 
+def replace_round_manifest(store: Store, manifest: Manifest) -> None:
+    """Puts a round's manifest in the place of the one before an erasure; only the holder of the intent may."""
+    data = orjson.dumps({**manifest, "sha256": _checksum(manifest)}, option=_OPTIONS)
+    store.put(round_manifest_name(manifest["sweep"], manifest["round"]), data)
+
+
+def round_manifest_name(sweep: str, number: int) -> str:
+    """Where the manifest of a round of rechecks lies."""
+    return f"manifests/rounds/{sweep}.{number}.json"
+
+
+def round_numbers(store: Store, sweep: str) -> list[int]:
+    """The sealed rounds of a sweep."""
+    pattern = re.compile(re.escape(sweep) + r"\.(\d+)\.json")
+    names = (Path(name).name for name in store.names("manifests/rounds", ".json"))
+    return sorted(int(found[1]) for name in names if (found := pattern.fullmatch(name)))
+
+
+def round_manifest(store: Store, sweep: str, number: int) -> Manifest | None:
+    """The manifest of a sealed round, or None."""
+    name = round_manifest_name(sweep, number)
+    return _read_manifest(store, name) if store.exists(name) else None
+
+
+def round_manifests(store: Store, sweep: str | None = None) -> list[Manifest]:
+    """The manifests of sealed rounds (of one sweep), in the order of their numbers."""
+    sweeps = sweep_ids(store) if sweep is None else [sweep]
+    found = [round_manifest(store, each, number) for each in sweeps for number in round_numbers(store, each)]
+    return [each for each in found if each is not None]
+
+
 def receipt(store: Store, name: str) -> Manifest:
     """An erasure's receipt. Errors: ArchiveError when it was damaged or edited."""
     return _read_manifest(store, name)

@@ -197,7 +197,42 @@ def status(sweep: Sweep, as_json: Json = False) -> int:
         counts = each["counts"]
         flags = ", ".join(f"{label} {count:,}" for label, count in counts["flags"].items())
         typer.echo(f"  run {each['run']}: {counts['scored']:,} of {counts['posts']:,} posts scored; flags: {flags}")
+    for told in found.get("rounds", []):
+        typer.echo("\n".join(f"  {_plain(line)}" for line in _round_lines(told)))
+    for each in found.get("open_rounds", []):
+        typer.echo(f"  round {each}: open; `postsweep recheck` goes on with it")
     return Exit.DONE
+
+
+@app.command()
+def recheck(
+    sweep: Sweep,
+    number: Annotated[
+        int | None, typer.Option("--round", min=1, help="Which round. Default: the open one, or the next.")
+    ] = None,
+) -> int:
+    """Visit the posts of a sealed sweep again: still there, edited, or gone and by whose hand.
+
+    A removal counts after a second visit. The same command again goes on where it was stopped.
+    """
+    config = _load(sweep)
+    from pipelines.progress import open_progress
+    from pipelines.recheck import recheck_sweep
+
+    found = recheck_sweep(config, number, open_progress())
+    typer.echo("\n".join(map(_plain, _round_lines(found.manifest))))
+    if found.redacted is not None and found.redacted.receipt is not None:
+        typer.echo(f"redacted: {_posts_in(found.redacted.posts, found.redacted.sweeps)}")
+        typer.echo(f"receipt: {config.archive / found.redacted.receipt}")
+    return found.exit
+
+
+def _round_lines(told: dict[str, Any]) -> list[str]:
+    states = ", ".join(f"{state} {count:,}" for state, count in told["counts"]["states"].items() if count)
+    gone = told["counts"]["gone"]
+    lines = [f"round {told['round']}: {told['counts']['posts']:,} posts; {states or 'none'}"]
+    lines += [f"  of the unknown, gone and nobody says why: {gone:,}"] if gone else []
+    return lines + [f"  gap at {gap['source']}: {gap['reason']}" for gap in told["gaps"]]
 
 
 @app.command()
@@ -236,7 +271,7 @@ def sql(
 ) -> int:
     """Ask an archive in SQL.
 
-    Tables: posts, scores, rejects, runs, sweeps. Nothing else can be read, and nothing written but --out.
+    Tables: posts, scores, rejects, sightings, runs, sweeps. Nothing else can be read, and nothing written but --out.
     """
     from pipelines.progress import open_progress
     from pipelines.sql import answer_query

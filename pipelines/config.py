@@ -251,6 +251,12 @@ class SourcePart(_Part):
             raise ValueError("private address not allowed; set allow_private = true if it is meant")
         return value
 
+    @classmethod
+    def kept(cls, told: dict[str, Any]) -> "SourcePart":
+        """One that the archive kept as JSON, which has no times of its own."""
+        times = {key: datetime.fromisoformat(told[key]) for key in ("since", "until") if told.get(key) is not None}
+        return cls.model_validate({**told, **times})
+
     @property
     def source(self) -> Source:
         """What it means."""
@@ -281,6 +287,28 @@ def wrong_device(kind: str, device: str) -> str | None:
     return None
 
 
+Keeping = Literal["redact", "keep"]
+
+
+class RecheckPart(_Part):
+    """`[recheck]`. `source`: which host is asked for a platform's posts, where it is not the one that showed them."""
+
+    confirm_after_minutes: float = Field(default=60.0, ge=0, le=60 * 24 * 30, strict=True)
+    removed_by_author: Keeping = "redact"
+    removed_by_platform: Keeping = "keep"
+    source: tuple[SourcePart, ...] = ()
+
+    @property
+    def redacts(self) -> tuple[str, ...]:
+        """The states whose posts lose their texts once a round is sealed."""
+        of = {
+            "removed_by_author": self.removed_by_author,
+            "account_gone": self.removed_by_author,
+            "removed_by_platform": self.removed_by_platform,
+        }
+        return tuple(state for state, keeping in of.items() if keeping == "redact")
+
+
 class SweepConfig(_Part):
     """A validated sweep file. `archive` in it is absolute."""
 
@@ -288,6 +316,7 @@ class SweepConfig(_Part):
     source: tuple[SourcePart, ...] = Field(min_length=1)
     cluster: ClusterPart = ClusterPart()
     classify: ClassifyPart = ClassifyPart()
+    recheck: RecheckPart = RecheckPart()
 
     @model_validator(mode="after")
     def _distinct(self) -> "SweepConfig":
@@ -330,6 +359,7 @@ class SweepConfig(_Part):
         whole = json.loads(self.model_dump_json())
         del whole["sweep"]["archive"], whole["sweep"]["contact"]
         whole["cluster"].pop("address")
+        del whole["recheck"]  # a round's own manifest tells it
         for part in (whole["classify"], *whole["classify"]["models"]):
             part["model"] = part["model"] if hub_id(part["model"]) else Path(part["model"]).name
         whole["source"] = [
@@ -430,10 +460,13 @@ def _told(path: Path, places: dict[tuple[str | int, ...], int], mistake: Any) ->
 
 def _keys(location: tuple[str | int, ...]) -> list[str]:
     parts: dict[str, type[_Part]] = {
-        "sweep": SweepPart, "cluster": ClusterPart, "classify": ClassifyPart, "source": SourcePart
+        "sweep": SweepPart, "cluster": ClusterPart, "classify": ClassifyPart, "source": SourcePart,
+        "recheck": RecheckPart,
     }  # fmt: skip
     if location[:2] == ("classify", "models"):
         return list(ModelPart.model_fields)
+    if location[:2] == ("recheck", "source"):
+        return list(SourcePart.model_fields)
     return list((parts[str(location[0])] if location else SweepConfig).model_fields)
 
 
@@ -501,6 +534,11 @@ model = "default"                      # or a folder, or an id of a hub at a pin
 # token_budget = 512                   # tokens of a batch
 # Several models at once: a [[classify.models]] for each, with model, name, labels = {{ toxic = "abuse" }} (the model's
 # label and the column that it becomes), thresholds, definitions, engine, device ("cpu", "cuda") and dtype.
+
+# [recheck]
+# confirm_after_minutes = 60           # a removal counts after a second visit, no earlier than this
+# removed_by_author = "redact"         # the texts of posts that their authors took away go; or "keep"
+# removed_by_platform = "keep"
 
 # Mastodon-API servers: public, local, tag (value), account (value).
 [[source]]

@@ -198,8 +198,13 @@ def read_hosts(job: HostsJob) -> None:
 
     The process ends when its standard input closes, so it never outlives the worker. Errors: PostsweepError.
     """
+    run_process("pipelines.read_hosts", asdict(job), f"reading {len(job.sources)} sources")
+
+
+def run_process(module: str, told: dict[str, Any], doing: str) -> None:
+    """Runs a job in a process of its own, hands its events on, and ends with its failure. Errors: PostsweepError."""
     check_roots()
-    command = [sys.executable, "-P", "-m", "pipelines.read_hosts"]
+    command = [sys.executable, "-P", "-m", module]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child,
         _draining(child.stderr) as complaints,
@@ -208,7 +213,7 @@ def read_hosts(job: HostsJob) -> None:
             raise AssertionError("pipes were asked for")
         try:
             with suppress(OSError):  # it is gone already, and its complaint says why
-                child.stdin.write(orjson.dumps(asdict(job)) + b"\n")
+                child.stdin.write(orjson.dumps(told) + b"\n")
                 child.stdin.flush()
             failure = None
             for line in child.stdout:
@@ -223,7 +228,7 @@ def read_hosts(job: HostsJob) -> None:
         raise JobError(failure["error"], failure["exit"])
     if code != 0:
         last = complaints[-1] if complaints else "no message"
-        raise JobError(f"reading {len(job.sources)} sources: the process ended with code {code}: {last}", Exit.FAILED)
+        raise JobError(f"{doing}: the process ended with code {code}: {last}", Exit.FAILED)
 
 
 class JobError(PostsweepError):

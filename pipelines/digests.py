@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from crawlers.post import ENGAGEMENT
 
-UNSTABLE = frozenset({"fetched_at", "page", "cursor", *ENGAGEMENT})
+UNSTABLE = frozenset({"fetched_at", "page", "cursor", "visited_at", "first_visited_at", *ENGAGEMENT})
 """Columns that content digests leave out."""
 
 _BATCH = 4096

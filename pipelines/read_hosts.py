@@ -31,8 +31,16 @@ LONGEST_WAIT = 6 * 3600.0
 """Seconds that a job waits for a host which another process reads."""
 
 
+Say = Callable[[dict[str, Any]], None]
+
+
 def main() -> int:
-    """Runs one job."""
+    """Runs one job that reads sources."""
+    return serve(lambda told, say: _read(HostsJob(**told), say))
+
+
+def serve(work: Callable[[dict[str, Any], Say], None]) -> int:
+    """Runs one job, told in JSON, and says in JSON how it goes on and ends."""
     output = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints must not end up among the events
     write = threading.Lock()
@@ -42,10 +50,10 @@ def main() -> int:
             output.write(orjson.dumps(event).decode() + "\n")
             output.flush()
 
-    job = HostsJob(**orjson.loads(sys.stdin.buffer.readline()))
+    told = orjson.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        _read(job, say)
+        work(told, say)
     except PostsweepError as error:
         say({"error": str(error), "exit": int(error.exit_code)})
         return int(Exit.FAILED)
@@ -58,7 +66,7 @@ def _end_with_parent() -> None:
     os._exit(int(Exit.FAILED))
 
 
-def _read(job: HostsJob, say: Any) -> None:
+def _read(job: HostsJob, say: Say) -> None:
     names = key_for(Path(job.archive))
     store = reopen_archive(Path(job.archive), f"sweep-{job.sweep}", names.fingerprint)
     settings = SinkSettings(
@@ -79,13 +87,14 @@ def _read(job: HostsJob, say: Any) -> None:
         ),
     )
     sources = [Source.of(source) for source in job.sources]
-    with _alone_at(store, {names.link(source.authority) for source in sources}, lambda: say({"waits": True})):
+    with alone_at(store, {names.link(source.authority) for source in sources}, lambda: say({"waits": True})):
         _crawl(job, settings, sources)
 
 
 @contextmanager
-def _alone_at(store: Store, hosts: set[str], waits: Callable[[], None]) -> Iterator[None]:
+def alone_at(store: Store, hosts: set[str], waits: Callable[[], None]) -> Iterator[Callable[[str], bool]]:
     """Waits until no other process reads these hosts for this archive, another sweep's or one that is still ending.
+    Yields a way to take one more host without a wait, which says whether it could.
 
     Locks of the operating system: a process that dies holds none. Taken in one order, so that nobody waits in a circle.
     Errors: PostsweepError after `LONGEST_WAIT`.
@@ -94,9 +103,21 @@ def _alone_at(store: Store, hosts: set[str], waits: Callable[[], None]) -> Itera
     folder = store.path("leases/hosts")
     with disk_errors(store.root), ExitStack() as opened:
         folder.mkdir(parents=True, exist_ok=True)
+        held: set[str] = set()
+
+        def take(host: str) -> bool:
+            if host in held:
+                return True
+            file = (folder / f"{host}.lock").open("w")
+            if not _locked(file):
+                file.close()
+                return False
+            opened.enter_context(file)
+            held.add(host)
+            return True
+
         for host in sorted(hosts):
-            file = opened.enter_context((folder / f"{host}.lock").open("w"))
-            while not _locked(file):
+            while not take(host):
                 if time.monotonic() > until:
                     raise PostsweepError(
                         f"{store.root}: another process has been reading one of these hosts for "
@@ -104,7 +125,7 @@ def _alone_at(store: Store, hosts: set[str], waits: Callable[[], None]) -> Itera
                     )
                 waits()
                 time.sleep(1)
-        yield
+        yield take
 
 
 def _locked(file: IO[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.archive import read_archive, run_manifest, run_manifests, sweep_manifest
+from pipelines.archive import read_archive, round_manifests, run_manifest, run_manifests, sweep_manifest
 from pipelines.config import SweepConfig
 from pipelines.errors import ArchiveError
 from pipelines.progress import Progress
@@ -25,5 +25,6 @@ def report_sweep(config: SweepConfig, progress: Progress, run: str | None, out: 
             raise ArchiveError(f"{config.archive}: no finished run {run} of sweep {config.id}; there are: {known}")
     else:
         chosen = next(reversed(run_manifests(store, config.id)), None)
+    rounds = round_manifests(store, config.id)
     with progress.stage("report"):
-        return build_report(store.root, sweep, chosen, out or Path(f"{config.id}.html"), links=links)
+        return build_report(store.root, sweep, chosen, out or Path(f"{config.id}.html"), links=links, rounds=rounds)

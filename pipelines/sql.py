@@ -30,12 +30,14 @@ from pipelines.archive import (
     TABLES,
     Manifest,
     read_archive,
+    round_manifests,
     run_manifests,
     sweep_ids,
     sweep_manifest,
 )
 from pipelines.errors import ArchiveError, ConfigError, PostsweepError
 from pipelines.progress import Progress
+from pipelines.recheck_rounds import SIGHTING_SCHEMA
 from pipelines.row_files import CHUNK_ROWS, ENDINGS, Chunk, cell_text, named_rows, writing
 from pipelines.store import Store
 from pipelines.terminal import print_table
@@ -64,6 +66,7 @@ _SCHEMAS = {
     "rejects": REJECT_SCHEMA,
     "identities": IDENTITY_SCHEMA,
     "accounts": ACCOUNT_SCHEMA,
+    "sightings": SIGHTING_SCHEMA,
 }
 """What a table without a file has for columns, beside those in its path."""
 
@@ -226,7 +229,8 @@ class Session:
 
 @contextmanager
 def open_sql(root: Path, *, restricted: bool = False, only: Collection[str] | None = None) -> Iterator[Session]:
-    """Opens an archive for queries: `posts`, `scores`, `rejects`, `runs` and `sweeps` of all that is sealed.
+    """Opens an archive for queries: `posts`, `scores`, `rejects`, `sightings`, `runs` and `sweeps`: all that is
+    sealed.
 
     `only` names the sweeps that are looked at, with their runs; None stands for all. `restricted` adds `identities` and
     `accounts`, which lead back to people. The tables' partitions (`sweep`, `platform` and, of scores, `run`) are
@@ -239,6 +243,8 @@ def open_sql(root: Path, *, restricted: bool = False, only: Collection[str] | No
     runs = [run for run in run_manifests(store) if only is None or run["sweep"] in only]
     names = [name for name in TABLES if restricted or name not in PRIVATE_TABLES]
     parts = {name: [part_file(store, part, name) for each in sweeps for part in each["parts"][name]] for name in names}
+    rounds = [told for each in ids for told in round_manifests(store, each)]
+    parts["sightings"] = [part_file(store, part, "sightings") for each in rounds for part in each["parts"]]
     parts["scores"] = [part_file(store, part, "scores") for each in runs for part in each["parts"]]
     with tempfile.TemporaryDirectory() as scratch, _opened(Path(scratch), store.root, parts) as engine:
         engine.connection.register("sweeps", pa.Table.from_pylist([_sweep_row(each) for each in sweeps], _SWEEPS))
@@ -321,13 +327,15 @@ def _lay_out(connection: duckdb.DuckDBPyConnection, files: dict[str, list[str]])
         connection.execute(f"set {setting}")
     for table, paths in files.items():
         if paths:
+            rounds = " replace (round::int as round)" if table == "sightings" else ""
             connection.execute(
-                f"create view {table} as select * from read_parquet({_list([escape(path) for path in paths])}, "
+                f"create view {table} as select *{rounds} from read_parquet({_list([escape(path) for path in paths])}, "
                 "hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
             )
         else:
-            partitions = ["run", "sweep", "platform"] if table == "scores" else ["sweep", "platform"]
-            fields = [*_SCHEMAS[table], *(pa.field(name, pa.string()) for name in partitions)]
+            partitions = [pa.field(name, pa.string()) for name in ("sweep", "platform")]
+            first = {"scores": [pa.field("run", pa.string())], "sightings": [pa.field("round", pa.int32())]}
+            fields = [*_SCHEMAS[table], *first.get(table, []), *partitions]
             connection.register(table, pa.schema(fields).empty_table())
     connection.execute("set lock_configuration = true")
 

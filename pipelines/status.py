@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pipelines.archive import incoming, read_archive, run_manifests, sweep_manifest
+from pipelines.archive import incoming, read_archive, round_manifests, run_manifests, sweep_manifest
 from pipelines.config import SweepConfig
 from pipelines.gaps import filled_by
+from pipelines.recheck_rounds import open_rounds
 from pipelines.seal import is_sealing
 from pipelines.shards import shards_of
 
@@ -31,6 +32,11 @@ def sweep_status(config: SweepConfig) -> dict[str, Any]:
             "runs": runs,
             "fills": sealed["config"]["sweep"].get("fills"),
             "filled_by": filled_by(store, config.id),
+            "rounds": [
+                {key: told[key] for key in ("round", "sealed_at", "window", "counts", "gaps", "digest")}
+                for told in round_manifests(store, config.id)
+            ],
+            "open_rounds": [each.number for each in open_rounds(store) if each.sweep == config.id],
         }
     sources: dict[str, dict[str, Any]] = {}
     for meta in (shard.meta for shard in shards_of(store, config.id)):

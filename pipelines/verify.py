@@ -5,6 +5,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from pipelines.archive import (
     read_archive,
     receipt,
     refuse_erasing,
+    round_manifest,
+    round_manifest_name,
+    round_numbers,
     run_ids,
     run_manifest,
     sweep_generations,
@@ -31,6 +35,7 @@ from pipelines.digests import Digest, file_sha256, part_rows
 from pipelines.erasure.ledger import RECEIPTS
 from pipelines.errors import ArchiveError
 from pipelines.progress import Progress
+from pipelines.recheck_seal import count_rows, told_counts
 from pipelines.store import Store
 
 Part = dict[str, Any]
@@ -54,10 +59,11 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
             continue
         try:
             its_runs = [run for run in runs if run["sweep"] == each]
+            rounds = _rounds(store, each, problems)
             parts = [part for table in TABLES for part in manifest["parts"][table]]
-            total = len(parts) + sum(len(run["parts"]) for run in its_runs)
+            total = len(parts) + sum(len(made["parts"]) for made in (*its_runs, *rounds))
             with progress.stage(f"verify {each}", total=total) as stage:
-                for found in _problems(store, manifest, its_runs):
+                for found in chain(_problems(store, manifest, its_runs), _round_problems(store, manifest, rounds)):
                     if found is None:
                         stage.advance(1)
                     else:
@@ -108,6 +114,47 @@ def _problems(store: Store, manifest: Manifest, runs: list[Manifest]) -> Iterato
             yield f"{left}: left over beside a sealed sweep; run the sweep's command again to remove it"
     for run in runs:
         yield from _run_problems(store, manifest, run, posts)
+
+
+def _rounds(store: Store, sweep: str, problems: list[str]) -> list[Manifest]:
+    """The rounds of rechecks of a sweep whose manifests can be read."""
+    found = (
+        _read(lambda store, name: round_manifest(store, sweep, int(name)), store, str(number), problems)
+        for number in round_numbers(store, sweep)
+    )
+    return [each for each in found if each is not None]
+
+
+def _round_problems(store: Store, manifest: Manifest, rounds: list[Manifest]) -> Iterator[str | None]:
+    """What is wrong with the sightings of a sweep."""
+    sweep = manifest["sweep"]
+    parts = [part for told in rounds for part in told["parts"]]
+    yield from _strangers(store, f"sightings/sweep={sweep}", parts)
+    for told in rounds:
+        where = round_manifest_name(sweep, told["round"])
+        sightings = _Table(store, "uid")
+        platforms: dict[str, Counter[str]] = {}
+        for part in told["parts"]:
+            yield from sightings.problems(part, ordered=True)
+            if part["path"] not in sightings.damaged:
+                for table in _tables(store.path(part["path"])):
+                    count_rows(platforms.setdefault(part["platform"], Counter()), table)
+            yield None
+        if not sightings.sound:
+            continue
+        if sightings.whole.hex != told["digest"]:
+            yield f"{where}: the sightings' content digest is not the one that it gives"
+        if told_counts(platforms) != told["counts"]:
+            yield f"{where}: its counts are not those of its parts"
+        if told["counts"]["posts"] != manifest["counts"]["posts"]:
+            posts, seen = manifest["counts"]["posts"], told["counts"]["posts"]
+            yield f"{where}: it tells of {seen} posts, and sweep {sweep} has {posts}"
+
+
+def _tables(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
 
 
 def _miscounted(manifest: Manifest) -> Iterator[str]:
@@ -208,7 +255,7 @@ def _unnamed(store: Store) -> list[str]:
     runs = {f"run={run}" for run in run_ids(store)}
     work = {"incoming", "tmp", "sweeps", "feeds", "erasing"}
     found = []
-    for table in (*TABLES, "scores"):
+    for table in (*TABLES, "scores", "sightings"):
         known = runs if table == "scores" else sweeps | work if table == "identities" else sweeps
         for name in store.matching(f"{table}/*"):
             if Path(name).name not in known:

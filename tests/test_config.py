@@ -12,7 +12,7 @@ from cluster.open import ClusterSpec
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
 from pipelines.classify import RunRequest, classify_sweep
-from pipelines.config import example, load_sweep
+from pipelines.config import SourcePart, example, load_sweep
 from pipelines.crawl import crawl_sweep
 from pipelines.erasure.erase import erase, foresee
 from pipelines.erasure.targets import Request
@@ -21,6 +21,16 @@ from pipelines.keys import load_key
 from pipelines.progress import Progress
 from pipelines.rerun import rerun
 from tests.sweeps import NAMES, NOON, one_source, open_store
+
+
+def test_a_source_with_a_window_of_its_own_is_read_again_as_the_archive_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    own = "since = 2026-01-01T06:00:00Z\nuntil = 2026-01-01T12:00:00Z\n"
+    path.write_text(one_source("https://one.example") + own)
+    config = load_sweep(path)
+    kept = [SourcePart.kept(part).source for part in config.private()["source"]]
+    assert kept == list(config.sources)
+    assert kept[0].window is not None
 
 
 def test_the_file_that_init_writes_is_valid(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_folders_above_the_archive_have_no_part_in_the_answer(root: Path, tmp_pa
     [
         ("selec 1", 'query, character 1: syntax error at or near "selec"'),
         ("select nope from posts", 'query: Referenced column "nope" not found in FROM clause!'),
-        ("from nothing", "query: no table nothing; there are posts, rejects, runs, scores, sweeps"),
+        ("from nothing", "query: no table nothing; there are posts, rejects, runs, scores, sightings, sweeps"),
         ("select 'x'::int", "query: Could not convert string 'x' to INT32"),
         ("select 1 from posts; select 2", "query: 2 statements; give one"),
         ("select " + "-" * 5000 + "1", "query: "),

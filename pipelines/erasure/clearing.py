@@ -56,7 +56,7 @@ def clear_posts(posts: pa.Table, ledger: Ledger) -> pa.Table:
     for name in RELATIONS:
         left = _mapped(left, name, lambda uid: None if ledger.erased.holds("post", uid) else uid)
     left = _mapped(left, "links", lambda links: _links(links, ledger.erased))
-    left = _mapped(left, "source", lambda source: _public(source, ledger.erased))
+    left = _mapped(left, "source", lambda source: public_source(source, ledger.erased))
     left = _mapped(left, "seen_by", lambda sources: _sources(sources, ledger.erased))
     if ledger.redacted:
         left = _redacted(left, going(left, ledger.redacted))
@@ -86,7 +86,7 @@ def clear_accounts(accounts: pa.Table, ledger: Ledger, gone: set[str]) -> pa.Tab
 
 def clear_rejects(rejects: pa.Table, ledger: Ledger) -> pa.Table:
     """Rejects without the name of an erased account's own source."""
-    return _mapped(rejects, "source", lambda source: _public(source, ledger.erased))
+    return _mapped(rejects, "source", lambda source: public_source(source, ledger.erased))
 
 
 def clear_scores(scores: pa.Table, ledger: Ledger) -> pa.Table:
@@ -94,12 +94,25 @@ def clear_scores(scores: pa.Table, ledger: Ledger) -> pa.Table:
     return _kept(scores, [not ledger.erased.holds("post", uid) for uid in scores.column("uid").to_pylist()])
 
 
+def clear_sightings(sightings: pa.Table, ledger: Ledger) -> pa.Table:
+    """Sightings without those of erased posts, of redacted ones without the digest of their text."""
+    uids = sightings.column("uid").to_pylist()
+    left = _kept(sightings, [not ledger.erased.holds("post", uid) for uid in uids])
+    digests = left.column("input_digest").to_pylist()
+    redacted = ledger.redacted
+    kept = [
+        None if redacted.holds("post", uid) else digest
+        for uid, digest in zip(left.column("uid").to_pylist(), digests, strict=True)
+    ]
+    return _with(left, "input_digest", kept, digests)
+
+
 def clear_sources(manifest: Row, ledger: Ledger) -> Row:
     """A sweep's manifest that names no erased account's source: what was read of it stays told, without its hash."""
-    named = [{**source, "source": _public(source["source"], ledger.erased)} for source in manifest["sources"]]
+    named = [{**source, "source": public_source(source["source"], ledger.erased)} for source in manifest["sources"]]
     config = manifest["config"]
     if "source" in config:
-        asked = [each for each in config["source"] if _public(each["source"], ledger.erased) == each["source"]]
+        asked = [each for each in config["source"] if public_source(each["source"], ledger.erased) == each["source"]]
         config = {**config, "source": asked}
     return {**manifest, "sources": named, "config": config}
 
@@ -156,14 +169,14 @@ def _links(links: list[str] | None, erased: Entries) -> list[str] | None:
     return links and [link for link in links if not erased.names_any(addresses_in(link))]
 
 
-def _public(source: str, erased: Entries) -> str:
+def public_source(source: str, erased: Entries) -> str:
     """A source's public name; an erased account's own ends with a word in place of its hash."""
     before, _, last = source.rpartition(":")
     return f"{before}:erased" if erased.holds("source", last) else source
 
 
 def _sources(sources: list[str], erased: Entries) -> list[str]:
-    return sorted({_public(source, erased) for source in sources})
+    return sorted({public_source(source, erased) for source in sources})
 
 
 def _canonical(source: str, erased: Entries) -> str:

@@ -7,6 +7,7 @@ it is done, so the same command, or `--resume`, goes on after a kill and ends th
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,9 @@ from pipelines.archive import (
     moment,
     private_incoming,
     reopen_archive,
+    replace_round_manifest,
     replace_run_manifest,
+    round_manifests,
     run_ids,
     run_manifests,
     sweep_generations,
@@ -47,8 +50,10 @@ from pipelines.erasure.clearing import (
     clear_posts,
     clear_rejects,
     clear_scores,
+    clear_sightings,
     clear_sources,
     going,
+    public_source,
     related,
 )
 from pipelines.erasure.ledger import (
@@ -74,6 +79,8 @@ from pipelines.erasure.targets import (
 from pipelines.errors import ArchiveError, Interrupted, LeaseHeldError
 from pipelines.keys import key_for
 from pipelines.progress import Progress
+from pipelines.recheck_rounds import open_rounds
+from pipelines.recheck_seal import count_rows, finish_round, told_counts
 from pipelines.score_counts import count_scores, near_threshold, no_counts
 from pipelines.seal import clear_incoming, finish_sealing, is_sealing
 from pipelines.shards import Shard, every_shard
@@ -175,6 +182,29 @@ def erase(archive: Path, request: Request, progress: Progress, confirm: Confirm)
         return outcome
 
 
+def redact_posts(archive: Path, uids: list[str], progress: Progress) -> Outcome | None:
+    """Redacts posts by their uids, those that are not redacted yet; None when none is left to do. Goes on where an
+    earlier call with the same posts was cut off. Errors: as `erase`."""
+    store, names = _opened(archive)
+    with lease.held(store, _LEASE):
+        standing = _standing(store)
+        whole = names.ledger("asked", f"redact posts {' '.join(sorted(uids))}").hex()
+        if standing is None:
+            redacted = read_ledger(store, names).redacted
+            left = [uid for uid in sorted(uids) if not redacted.holds("post", uid)]
+            if not left:
+                return None
+            store.clear_scratch()
+            at = moment(datetime.now(UTC).replace(microsecond=0))
+            standing = Intent(secrets.token_hex(4), "redact", "post", at, whole, [], left, None)
+            store.create(ERASING, orjson.dumps(asdict(standing)), private=True)
+        elif standing.asked != whole:
+            raise ArchiveError(
+                f"{archive}: another erasure is under way; finish it with `postsweep erase {archive} --resume`"
+            )
+        return _finish(store, names, standing, progress, lambda _: True)
+
+
 def resume(archive: Path, progress: Progress, confirm: Confirm) -> Outcome | None:
     """Finishes the erasure that is under way; None when there is none. Errors: as `erase`."""
     store, names = _opened(archive)
@@ -235,6 +265,9 @@ def _begin(
             finish_sealing(store, sweep)
     for sweep in sweep_ids(store):
         clear_incoming(store, sweep)
+    for opened in open_rounds(store):
+        if store.exists(opened.draft):
+            finish_round(store, opened)
     with progress.stage("find"):
         found = find(store, names, intent.who, "redact" if intent.doing == "redact" else "erase")
     if not found:
@@ -243,7 +276,7 @@ def _begin(
         return Outcome(intent.doing, found.posts, found.met, declined=True)
     manifests = [manifest for sweep in sweep_ids(store) if (manifest := sweep_manifest(store, sweep)) is not None]
     parts = [part for manifest in manifests for table in TABLES for part in manifest["parts"][table]]
-    parts += [part for run in run_manifests(store) for part in run["parts"]]
+    parts += [part for each in (*run_manifests(store), *round_manifests(store)) for part in each["parts"]]
     with progress.stage("check", total=len(parts)) as stage:
         for part in parts:
             _check_sound(store, part)
@@ -310,6 +343,8 @@ def _rewrite_all(store: Store, ledger: Ledger, intent: Intent, meta: Manifest, p
                     if generation < manifest["generation"]:
                         store.remove(name)
             stage.advance(1)
+        for told in round_manifests(store):
+            _rewrite_round(store, told, ledger, intent)
         for sweep in opened:
             _rewrite_open(store, sweep, ledger)
             stage.advance(1)
@@ -318,9 +353,11 @@ def _rewrite_all(store: Store, ledger: Ledger, intent: Intent, meta: Manifest, p
 
 
 def _clear_caches(store: Store) -> None:
-    """Any of them may hold what goes: remembered documents, what unfinished runs scored, what killed processes left."""
+    """Any of them may hold what goes: remembered documents, what unfinished runs scored, what unfinished rounds found,
+    what killed processes left."""
     finished = {f"scores/run={run}" for run in run_ids(store)}
-    for name in ("identities/feeds", *store.matching("incoming/run=*"), *store.matching("scores/run=*")):
+    open_work = ("incoming/run=*", "incoming/round=*", "identities/incoming/round=*", "scores/run=*")
+    for name in ("identities/feeds", *(name for each in open_work for name in store.matching(each))):
         if name not in finished:
             store.remove(name)
     for top in ("tmp", "identities/tmp"):
@@ -459,6 +496,29 @@ def _rewrite_run(store: Store, sweep: Manifest, run: Manifest, ledger: Ledger, i
 def _scores_of(posts_digest: str, counts: Row, noted: Row, rows: int) -> Row:
     """What a scores file says of itself: made for which version of its posts part, and its counts."""
     return {**noted, "posts_digest": posts_digest, "counts": counts}
+
+
+def _rewrite_round(store: Store, told: Manifest, ledger: Ledger, intent: Intent) -> None:
+    """Rewrites the sightings of a round, and its manifest where that changed anything."""
+    platforms: dict[str, Counter[str]] = {}
+    for part in told["parts"]:
+        _rewrite(store, part["path"], partial(clear_sightings, ledger=ledger))
+        for table in pieces(store, part["path"]):
+            count_rows(platforms.setdefault(part["platform"], Counter()), table)
+    whole = Digest()
+    parts = [_described(store, part, whole) for part in told["parts"]]
+    sources = [{**gap, "source": public_source(gap["source"], ledger.erased)} for gap in told["gaps"]]
+    if parts == told["parts"] and sources == told["gaps"]:
+        return
+    counts = told_counts(platforms)
+    erasure = {
+        "id": intent.id,
+        "at": intent.at,
+        "rows": told["counts"]["posts"] - counts["posts"],
+        "digest_before": told["digest"],
+    }
+    changed = {"counts": counts, "gaps": sources, "parts": parts, "digest": whole.hex, "format": FORMAT}
+    replace_round_manifest(store, {**told, **changed, "erasures": [*told.get("erasures", []), erasure]})
 
 
 def _rewrite_open(store: Store, sweep: str, ledger: Ledger) -> None:

@@ -267,7 +267,7 @@ def configured(store: Store) -> Iterator[tuple[str, int, Source]]:
         config = orjson.loads(store.read(name) or b"{}")
         for place, part in enumerate(config.get("source", [])):
             try:
-                source = SourcePart.model_validate(part).source
+                source = SourcePart.kept(part).source
             except ValidationError:  # its message holds what the file says
                 told = f"{store.path(name)}: source[{place}] is none that this postsweep knows"
                 raise ArchiveError(f"{told}; use the version that crawled the sweep, or a later one") from None

@@ -2,6 +2,7 @@
 
 import unicodedata
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from markupsafe import Markup
 
 from pipelines.errors import ArchiveError
 from pipelines.report import plots
-from pipelines.report.figures import compute
+from pipelines.report.figures import compute, wilson
 
 _SHORT = 280
 """Characters of an example that are shown before it is opened."""
@@ -29,14 +30,16 @@ def build_report(  # noqa: PLR0917 - the two manifests, then the options
     out: Path,
     links: bool = False,
     examples: int = 8,
+    rounds: Sequence[dict[str, Any]] = (),
 ) -> Path:
-    """Writes the report of a sweep and a run (their manifests) to `out`, whole or not at all, and returns `out`.
+    """Writes the report of a sweep, a run and rounds of rechecks (their manifests) to `out`, whole or not at all, and
+    returns `out`.
 
     `links` adds the addresses of example posts, which name their authors: such a report is for its owner's eyes (mode
     0600). `examples`: highest scores shown for each label. Errors: ArchiveError when a file of the sweep cannot be
     read or `out` cannot be written.
     """
-    figures = compute(archive, sweep, run, links, examples)
+    figures = compute(archive, sweep, run, links, examples, rounds)
     page = environment().get_template("page.html").render(
         sweep=sweep,
         run=run,
@@ -45,6 +48,7 @@ def build_report(  # noqa: PLR0917 - the two manifests, then the options
         hours=_plot(plots.hours(figures.hours)),
         languages=_plot(plots.languages(figures.detected)),
         shares=_plot(plots.shares(figures.labels)),
+        survival={of.name: _plot(plots.survival(of)) for of in figures.groupings},
         histograms={label.name: _plot(plots.histogram(label)) for label in figures.labels},
     )
     return write_page(out, page, private=links)
@@ -108,5 +112,6 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters |= {"visible": visible, "shortened": shortened, "web_link": web_link}
     made.filters |= {"count": lambda value: f"{value:,}", "percent": _percent}
+    made.filters |= {"wilson": wilson}
     made.filters |= {"whole": lambda text: shortened(text, _LONG)}
     return made

@@ -5,9 +5,9 @@ How they look is left to `plots.py` and `page.html`.
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import ArchiveError
+from pipelines.report.survival import Grouping, Survival, compute_survival
 
 Row = tuple[Any, ...]
 Ask = Callable[[str], list[Row]]
@@ -100,6 +101,12 @@ class Figures:
     detected: list[Row]
     rejects: list[Row]
     labels: list[LabelFigures] = field(default_factory=list)
+    survival: Survival | None = None
+
+    @property
+    def groupings(self) -> list[Grouping]:
+        """The posts of rechecks by platform, language and label; none without a round."""
+        return [] if self.survival is None else self.survival.groupings
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
@@ -113,15 +120,24 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def compute(archive: Path, sweep: dict[str, Any], run: dict[str, Any] | None, links: bool, examples: int) -> Figures:
-    """The figures of a sweep and, where there is one, of a run over it.
+def compute(  # noqa: PLR0917 - the manifests, then the options
+    archive: Path,
+    sweep: dict[str, Any],
+    run: dict[str, Any] | None,
+    links: bool,
+    examples: int,
+    rounds: Sequence[dict[str, Any]] = (),
+) -> Figures:
+    """The figures of a sweep and, where there are some, of a run over it and of its rounds of rechecks.
 
     `links` reads the examples' addresses too; `examples` is how many of the highest scores each label shows. Errors:
     ArchiveError when a file that a manifest names cannot be read.
     """
     try:
         with _connected(archive, sweep, run, links) as ask:
-            return _figures(ask, sweep, run, links, examples)
+            labels = None if run is None else [label["name"] for label in run["labels"]]
+            survival = compute_survival(ask, _view, archive, rounds, labels)
+            return replace(_figures(ask, sweep, run, links, examples), survival=survival)
     except duckdb.Error as error:
         raise ArchiveError(
             f"{archive}: a file of sweep {sweep['sweep']} cannot be read ({type(error).__name__}); "

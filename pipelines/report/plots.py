@@ -11,9 +11,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipelines.report.figures import BINS, LabelFigures, Row
+from pipelines.report.survival import Grouping
 
 # Stand-ins that no theme has; after drawing, each becomes a variable of the page's style sheet.
 _SERIES = ["#101112", "#131415", "#161718", "#191a1b", "#1c1d1e", "#1f2021"]
@@ -134,6 +135,35 @@ def histogram(label: LabelFigures) -> str | None:
         axes.set_ylabel("posts (log)")
         said = f"{label.total.scored:,} scored posts, {label.total.flagged:,} of them flagged"
         return _svg(figure, f"Scores of {label.name}", f"{said} at a threshold of {label.threshold:.2f}")
+
+
+def survival(grouping: Grouping) -> str | None:
+    """The curves of posts that stay, with their bands; None when there is nothing to draw."""
+    if not grouping.curves:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(3.0)
+        longest = max(curve.hours[-1] for curve in grouping.curves)
+        unit, word = (24.0, "days") if longest > 72 else (1.0, "hours")
+        for place, curve in enumerate(grouping.curves):
+            color, hours = _SERIES[place], [hour / unit for hour in curve.hours]
+            low, high = _percent(curve.low), _percent(curve.high)
+            axes.fill_between(hours, low, high, step="post", color=color, alpha=0.18, linewidth=0)
+            axes.step(hours, _percent(curve.share), where="post", color=color, linewidth=1.8, label=curve.name)
+        lowest = min(min(curve.low) for curve in grouping.curves)
+        axes.set_ylim(max(0.0, 100 * lowest - 3), 100.5)
+        axes.set_xlim(0, max(longest / unit, 1e-3) * 1.02)
+        axes.set_xlabel(f"{word} since the sweep saw the post")
+        axes.set_ylabel("still there")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=10, handlelength=1)
+        said = ", ".join(f"{curve.name} {100 * curve.share[-1]:.1f} % at the last visit" for curve in grouping.curves)
+        return _svg(figure, f"Posts still there, by {grouping.name}", said)
+
+
+def _percent(shares: Sequence[float]) -> list[float]:
+    return [100 * share for share in shares]
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:

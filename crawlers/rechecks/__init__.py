@@ -1,0 +1,25 @@
+"""Checkers: one module per platform, each with `BATCH` (the most posts of a visit) and `check` (`sighting.Checker`)."""
+
+from dataclasses import dataclass
+
+from crawlers.rechecks import bluesky, feed, hackernews, mastodon
+from crawlers.sighting import Checker
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """How a platform's posts are visited again. `home` is the address that is asked wherever the posts were read, None
+    where it is the host that showed them."""
+
+    check: Checker
+    batch: int
+    home: str | None = None
+
+
+RECHECKS: dict[str, Recheck] = {
+    "mastodon": Recheck(mastodon.check, mastodon.BATCH),
+    "bluesky": Recheck(bluesky.check, bluesky.BATCH),
+    "feed": Recheck(feed.check, feed.BATCH),
+    "hackernews": Recheck(hackernews.check, hackernews.BATCH, hackernews.HOME),
+}
+"""One line per platform."""

@@ -1,0 +1,96 @@
+"""What a report says of rounds of rechecks."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.report import plots
+from pipelines.report.build import build_report
+from pipelines.report.figures import compute
+from tests.sweeps import NAMES, NOON, SOURCES, page, post, sealed_sweep
+
+COUNT = 40
+
+
+def round_of(root: Path, number: int, days: int, states: dict[int, str]) -> dict[str, Any]:
+    """A round of sightings after some days, as one part; posts without a state are alive."""
+    from pipelines.recheck_rounds import SIGHTING_SCHEMA
+
+    at = NOON + timedelta(days=days)
+    rows = []
+    for each in range(COUNT):
+        state = states.get(each, "alive")
+        phrase = "gone, cause not told" if state == "untold" else None
+        told = "unknown" if state == "untold" else state
+        counted = state not in ("alive", "edited", "unknown")
+        row = {"uid": NAMES.post(post(each).id), "state": told, "counted": counted, "visited_at": at, "phrase": phrase}
+        rows.append({**row, "first_state": told, "first_visited_at": at})
+    path = f"sightings/sweep=d2026-01-01/round={number}/platform=mastodon/part-00000.parquet"
+    (root / path).parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(sorted(rows, key=lambda row: row["uid"]), schema=SIGHTING_SCHEMA), root / path)
+    counts = {"posts": COUNT, "states": dict.fromkeys(("alive", "unknown"), 0), "gone": 0}
+    window = {"since": at.isoformat(), "until": at.isoformat()}
+    parts = [{"path": path, "platform": "mastodon", "rows": COUNT}]
+    return {"round": number, "sweep": "d2026-01-01", "parts": parts, "counts": counts, "gaps": [], "window": window}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+    root = tmp_path / "archive"
+    posts = [post(number, lang="en" if number % 2 else "ja") for number in range(COUNT)]
+    sweep = sealed_sweep(root, {SOURCES[0]: [page(0, posts, last=True)]})
+    first = {0: "removed_by_author", 1: "removed_by_platform", 2: "unknown", 39: "untold"}
+    later = {**first, 3: "removed_by_author", 4: "account_gone", 2: "alive", 39: "alive"}
+    return root, sweep, [round_of(root, 1, 1, first), round_of(root, 2, 3, {**later, 5: "unknown"})]
+
+
+def test_posts_are_counted_by_whose_hand_they_went(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    root, sweep, rounds = archive
+    survival = compute(root, sweep, None, False, 0, rounds).survival
+    assert survival is not None
+    whole = survival.whole
+    assert (whole.there, whole.author, whole.platform, whole.untold, whole.unknown) == (36, 3, 1, 0, 0)
+    by_language = {fate.name: fate.known for grouping in survival.groupings[1:] for fate in grouping.fates}
+    assert by_language == {"en": 20, "ja": 20}
+
+
+def test_the_curve_is_kaplan_and_meiers_with_posts_lost_from_sight(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    root, sweep, rounds = archive
+    survival = compute(root, sweep, None, False, 0, rounds).survival
+    assert survival is not None
+    (curve,) = survival.groupings[0].curves
+    assert curve.hours == (0.0, 24.0, 72.0)
+    # 2 of 40 went by the first visit; one was last seen then, so of the 37 that were left 2 went by the second.
+    assert curve.share == pytest.approx((1.0, 38 / 40, 38 / 40 * 35 / 37))
+    bands = zip(curve.low, curve.share, curve.high, strict=True)
+    assert all(low < share < high for low, share, high in bands if share < 1)
+
+
+def test_a_group_of_which_nothing_went_has_a_flat_curve(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    root, sweep, _ = archive
+    survival = compute(root, sweep, None, False, 0, [round_of(tmp_path / "archive", 3, 9, {})]).survival
+    assert survival is not None
+    assert set(survival.groupings[0].curves[0].share) == {1.0}
+    assert plots.survival(survival.groupings[0]) is not None
+
+
+def test_the_page_tells_of_rounds_with_shares_and_intervals(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    root, sweep, rounds = archive
+    told = build_report(root, sweep, None, tmp_path / "report.html", rounds=rounds).read_text()
+    assert "What became of it" in told
+    assert "3 were removed by their authors, 1 by the platform" in told
+    assert "7.5 %" in told
+    assert 'aria-label="Posts still there, by language"' in told
+    assert "What became of it" not in build_report(root, sweep, None, tmp_path / "without.html").read_text()
