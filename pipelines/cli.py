@@ -100,6 +100,57 @@ def crawl(
     return code
 
 
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="`postsweep platforms` lists them.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="The captures.")],
+    *,
+    sweep: Annotated[str, typer.Option("--sweep", help="The id of the sweep that they become.")],
+    archive: InArchive = Path("archive"),
+    since: Annotated[str | None, typer.Option(help="Posts from this moment on (ISO 8601, UTC without a zone).")] = None,
+    until: Annotated[str | None, typer.Option(help="Posts before this moment.")] = None,
+    columns: Annotated[Path | None, typer.Option("--map", help="A column map, for kind table.")] = None,
+    platform: Annotated[str | None, typer.Option(help="Import this platform's records only.")] = None,
+    fetched_at: Annotated[
+        str | None, typer.Option(help="When they were captured, where they do not say. Default: the file's own time.")
+    ] = None,
+    keep_raw: Annotated[bool, typer.Option("--keep-raw", help="Keep the records themselves, restricted.")] = False,
+    keep_accounts: Annotated[bool, typer.Option("--keep-accounts", help="Keep profiles, restricted.")] = False,
+) -> int:
+    """Import captures that other tools made, and seal them as a sweep.
+
+    The same command again goes on where it was stopped. Then: classify ARCHIVE --sweep ID.
+    """
+    from pipelines.asked import import_request
+    from pipelines.imports.importing import import_files
+    from pipelines.progress import open_progress
+
+    request = import_request(
+        kind, files, sweep, archive, since, until, columns, platform, fetched_at, keep_raw, keep_accounts
+    )
+    code = import_files(request, open_progress())
+    typer.echo(f"sealed: sweep {sweep} in {archive}")
+    return code
+
+
+@app.command()
+def platforms(as_json: Json = False) -> int:
+    """List the platforms that can be read, the keys that they need, and the kinds of captures that can be imported."""
+    from pipelines.platforms import listed
+
+    found = listed()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return Exit.DONE
+    for row in found["platforms"]:
+        missing = f"  (set {', '.join(row['missing'])})" if row["missing"] else ""
+        typer.echo(f"{row['name']:<12}  {', '.join(row['kinds']) or 'import only'}{missing}")
+    typer.echo("\nimport KIND:")
+    for row in found["imports"]:
+        typer.echo(f"{row['name']:<16}  {row['about']}")
+    return Exit.DONE
+
+
 @app.command()
 def classify(  # noqa: PLR0917 - options of a command
     sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml|ARCHIVE", help="A sweep file, or an archive's folder.")],

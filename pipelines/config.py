@@ -44,12 +44,12 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_dated)]
 
 
 MOST_ID = 64
-_ID = r"^[a-z][A-Za-z0-9_-]{0,63}$"
+ID = r"^[a-z][A-Za-z0-9_-]{0,63}$"
 _COLUMN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 _NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
 _DEVICE = r"^(cpu|cuda(:\d{1,3})?)$"
 _PATTERNS = {
-    _ID: "must begin with a small letter; letters, digits, - and _ may follow, 64 in all",
+    ID: "must begin with a small letter; letters, digits, - and _ may follow, 64 in all",
     _COLUMN: "must begin with a letter; letters, digits and _ may follow, 64 in all",
     _NAME: "must begin with a letter; letters, digits, '.', - and _ may follow, 64 in all",
     _DEVICE: "use cpu, cuda or cuda:<number>",
@@ -63,7 +63,7 @@ class _Part(BaseModel):
 class SweepPart(_Part):
     """`[sweep]`."""
 
-    id: str = Field(pattern=_ID)
+    id: str = Field(pattern=ID)
     since: Moment
     until: Moment
     archive: str = Field(min_length=1)
@@ -73,7 +73,7 @@ class SweepPart(_Part):
     part_rows: StrictInt = Field(default=50_000, ge=1, le=10_000_000)
     delay_seconds: float = Field(default=1.0, ge=0, le=3600, strict=True)
     retries: StrictInt = Field(default=6, ge=0, le=20)
-    fills: str | None = Field(default=None, pattern=_ID)
+    fills: str | None = Field(default=None, pattern=ID)
 
     @field_validator("archive")
     @classmethod

@@ -1,0 +1,229 @@
+"""Reads files record by record in constant memory, from any record on.
+
+Each reader gives the records of a file in order, after the first `skip`; one that cannot be read is `Broken` and
+counts. A compressed file is decompressed again up to there. Where a file breaks off, what was read stands.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import ijson
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from warcio.archiveiterator import ArchiveIterator
+from warcio.exceptions import ArchiveLoadFailed
+
+from crawlers.settings import MAX_BODY
+from pipelines.errors import ConfigError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MOST_LINE = MAX_BODY
+"""Bytes of a line, of a cell or of a body: a longer one is set aside without being held."""
+WINDOW_LOG = 31
+"""Dumps of Pushshift are compressed with the largest window that zstd has, 2 GiB; it bounds the memory of a reader."""
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record that cannot be read, and why, without any of its content."""
+
+    reason: str
+
+
+class CutError(Exception):
+    """A file breaks off, or cannot be read on: one line that says so."""
+
+
+Reader = Callable[[Path, int], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer that a WARC file holds; `body` is as it was before compression and chunking."""
+
+    url: str
+    status: int
+    content_type: str
+    date: str
+    body: bytes
+
+
+def json_lines(path: Path, skip: int) -> Iterator[Any]:
+    """JSON, one value a line (jsonlines.org); also .gz, .zst, .bz2 and .xz. Errors: CutError, ConfigError."""
+    with opened(path) as file:
+        for line in islice(_lines(file), skip, None):
+            yield line if isinstance(line, Broken) else decoded(line)
+
+
+def json_items(path: Path, skip: int, inside: str = "item") -> Iterator[Any]:
+    """The values of one JSON array; `inside` is where it lies, as ijson writes it. Errors: CutError, ConfigError."""
+    with opened(path) as file:
+        try:
+            yield from islice(ijson.items(file, inside, use_float=True), skip, None)
+        except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise CutError(f"not JSON from some record on ({type(error).__name__})") from None
+
+
+def csv_rows(path: Path, skip: int) -> Iterator[Any]:
+    """Rows by the names of the first one (RFC 4180), in UTF-8, or GB18030 where it is none. Errors: CutError,
+    ConfigError."""
+    csv.field_size_limit(MOST_LINE)
+    with opened(path) as file, io.TextIOWrapper(file, _encoding(path), errors="replace", newline="") as text:
+        reader = csv.DictReader((line.replace("\0", "") for line in text), restkey="")
+        for row in islice(_rows(reader), skip, None):
+            yield Broken("more cells than the table has columns") if isinstance(row, dict) and "" in row else row
+
+
+def parquet_rows(path: Path, skip: int) -> Iterator[Any]:
+    """Rows of a Parquet file by the names of its columns. Errors: CutError, ConfigError."""
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path}: not a Parquet file ({type(error).__name__})") from None
+    before = 0
+    for group in range(file.metadata.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if before + rows > skip:
+            try:
+                for batch in file.iter_batches(batch_size=1000, row_groups=[group]):
+                    yield from batch.to_pylist()[max(0, skip - before) :]
+                    before += batch.num_rows
+            except (pa.ArrowException, OSError) as error:
+                raise CutError(f"row group {group} cannot be read ({type(error).__name__})") from None
+        else:
+            before += rows
+
+
+def warc_responses(path: Path, skip: int) -> Iterator[Any]:
+    """The answers in a WARC file (ISO 28500), compressed or not. Errors: CutError, ConfigError."""
+    with _raw(path) as file:
+        try:
+            responses = (record for record in ArchiveIterator(file) if record.rec_type == "response")
+            for record in islice(responses, skip, None):
+                yield _response(record)
+        except (ArchiveLoadFailed, EOFError, OSError, ValueError, UnicodeError) as error:
+            raise CutError(f"not WARC from some record on ({type(error).__name__})") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, decompressed by its ending. Errors: ConfigError where there is none; CutError inside."""
+    with _raw(path) as raw:
+        try:
+            yield io.BufferedReader(_Decompressed(_decompressing(path, raw)), _CHUNK)
+        except (EOFError, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise CutError(f"the compressed stream breaks off ({type(error).__name__})") from None
+
+
+def decoded(line: bytes) -> Any:
+    """JSON as it is meant: a lone surrogate, which some tools write, is no reason to lose a record."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Broken(f"not JSON ({type(error).__name__})")
+
+
+@contextmanager
+def _raw(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    with file:
+        yield file
+
+
+def _decompressing(path: Path, raw: IO[bytes]) -> Any:
+    ending = path.suffix.lower()
+    if ending in (".zst", ".zstd"):
+        return zstd.open(raw, "rb", options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
+    opener: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return opener[ending](raw, "rb") if ending in opener else raw
+
+
+class _Decompressed(io.RawIOBase):
+    """A stream as `io.BufferedReader` takes it, read in large pieces."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes | Broken]:
+    """Lines that hold something, without their ends; a record is never held longer than `MOST_LINE`."""
+    while line := file.readline(MOST_LINE + 1):
+        if line.endswith(b"\n") or len(line) <= MOST_LINE:
+            if line.strip():
+                yield line
+            continue
+        while (rest := file.readline(_CHUNK)) and not rest.endswith(b"\n"):
+            pass
+        yield Broken("longer than a record may be")
+
+
+def _rows(reader: "csv.DictReader[str]") -> Iterator[Any]:
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield Broken("not CSV")
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 unless the beginning of the file is none; capture tools on Windows in China write GB18030."""
+    with opened(path) as file:
+        start = file.read(_CHUNK)
+    try:
+        start.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return "gb18030" if error.start < len(start) - 4 else "utf-8-sig"
+    return "utf-8-sig"
+
+
+def _response(record: Any) -> Response | Broken:
+    """Errors of what is packed inside one record are that record's alone."""
+    headers = record.http_headers
+    url = record.rec_headers.get_header("WARC-Target-URI") or ""
+    if headers is None:
+        return Broken("no HTTP headers")
+    try:
+        status = int(headers.get_statuscode())
+        body = record.content_stream().read(MAX_BODY + 1)
+    except Exception as error:  # whatever a decoder of gzip, deflate or brotli raises
+        return Broken(f"the body cannot be unpacked ({type(error).__name__})")
+    if len(body) > MAX_BODY:
+        return Broken("the body unpacks to more than a page may have")
+    date = record.rec_headers.get_header("WARC-Date") or ""
+    return Response(url.strip("<>"), status, headers.get_header("Content-Type") or "", date, body)

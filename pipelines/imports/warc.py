@@ -1,0 +1,106 @@
+"""WARC files of the pages and APIs that the spiders read: which answer is of which platform, and who parses it."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from crawlers.platforms.bluesky import parse_feed_item, parse_view
+from crawlers.platforms.feed import NotAFeedError, parse_feed
+from crawlers.platforms.hackernews import parse_hit, parse_item
+from crawlers.platforms.mastodon import parse_status
+from crawlers.post import ParseError, Post
+from crawlers.sink import Reject
+from crawlers.source import Source
+from pipelines.imports.kinds import Capture, ImportKind, Parsed, by_ending
+from pipelines.imports.readers import Response, warc_responses
+
+Parse = Callable[[Response, str, datetime], Parsed]
+"""Makes posts of an answer, its host and when it was fetched."""
+
+
+def _each(parse: Callable[[Any, str, datetime], Post], *path: str) -> Parse:
+    """A parser of answers in JSON that hold one record, or a list of them below `path`."""
+
+    def parse_all(response: Response, host: str, fetched_at: datetime) -> Parsed:
+        try:
+            found = json.loads(response.body)
+        except (ValueError, RecursionError):
+            raise ParseError("body", "not JSON") from None
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        posts: list[Post] = []
+        rejects: list[Reject] = []
+        for position, item in enumerate(found if isinstance(found, list) else [found]):
+            try:
+                posts.append(parse(item, host, fetched_at))
+            except ParseError as error:
+                rejects.append(Reject(position, error.place, error.reason))
+        return posts, rejects
+
+    return parse_all
+
+
+def _feed(response: Response, _: str, fetched_at: datetime) -> Parsed:
+    try:
+        return parse_feed(response.body, response.content_type, response.url, fetched_at)
+    except NotAFeedError as error:
+        raise ParseError("body", str(error)) from None
+
+
+PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
+    (
+        "mastodon",
+        re.compile(r"[^/]+/api/v1/(timelines/.+|accounts/[^/]+/statuses|statuses/[^/]+)"),
+        _each(parse_status),
+    ),
+    ("bluesky", re.compile(r"[^/]+/xrpc/app\.bsky\.feed\.getAuthorFeed"), _each(parse_feed_item, "feed")),
+    ("bluesky", re.compile(r"[^/]+/xrpc/app\.bsky\.feed\.(getPosts|searchPosts)"), _each(parse_view, "posts")),
+    ("hackernews", re.compile(r"hn\.algolia\.com/api/v1/search(_by_date)?"), _each(parse_hit, "hits")),
+    ("hackernews", re.compile(r"hacker-news\.firebaseio\.com/v0/item/\d+\.json"), _each(parse_item)),
+    ("feed", re.compile(r".*(\.rss|\.atom|/feed/?|/rss/?|feed\.xml|feed\.json|rss\.xml|atom\.xml|index\.xml)"), _feed),
+]
+"""Platform, host and path of an address (without its query), and the parser; the first that fits counts."""
+
+
+def platform_of(response: Any) -> str | None:
+    """Whose answer it is; None for anything else and for refusals."""
+    found = _page(response) if isinstance(response, Response) and response.status == 200 else None
+    return None if found is None else found[0]
+
+
+def parse_response(response: Any, capture: Capture) -> Parsed:
+    """The posts of an answer. Errors: ParseError."""
+    found = _page(response)
+    if found is None:
+        raise ParseError("url", "not an address whose answers are known")
+    try:
+        fetched_at = datetime.fromisoformat(response.date).astimezone(UTC)
+    except ValueError:
+        fetched_at = capture.fetched_at
+    return found[1](response, _host(response.url), fetched_at)
+
+
+def _page(response: Response) -> tuple[str, Parse] | None:
+    try:
+        parts = urlsplit(response.url)
+        place = _host(response.url) + parts.path
+    except ValueError:
+        return None
+    return next(((platform, parse) for platform, pattern, parse in PAGES if pattern.fullmatch(place)), None)
+
+
+def _host(url: str) -> str:
+    return Source("", url, "").authority
+
+
+WARC = ImportKind(
+    name="warc",
+    about="WARC files of pages and APIs of the platforms",
+    platforms=tuple(dict.fromkeys(platform for platform, _, _ in PAGES)),
+    read=by_ending(warc=warc_responses),
+    parse=parse_response,
+    platform_of=platform_of,
+)

@@ -1,0 +1,344 @@
+"""Captures that other tools made, from bytes on disk to rows in a sealed sweep."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from backports import zstd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+from pipelines.archive import read_archive, sweep_manifest
+from pipelines.errors import ConfigError, Exit, SealedError
+from pipelines.imports.columns import load_map, table
+from pipelines.imports.importing import ImportRequest, import_files, kind_of
+from pipelines.imports.readers import MOST_LINE, Broken, CutError, csv_rows, json_items, json_lines, parquet_rows
+from pipelines.progress import Progress
+from pipelines.verify import verify_archive
+from tests.jobs import postsweep, running
+from tests.test_crawlers import STATUS, VIEW
+
+MAP = """platform = "weibo"
+host = "weibo.com"
+
+[columns]
+id = "mid"
+text = "content"
+created_at = { column = "time", format = "%Y-%m-%d %H:%M", zone = "Asia/Shanghai" }
+author = "uid"
+likes = "attitudes"
+lang = { value = "zh" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTSWEEP_KEY", "5a" * 32)
+
+
+def row(number: int) -> dict[str, Any]:
+    return {
+        "mid": f"48{number:08}",
+        "content": f"第{number}班渡轮推迟到九点 #早高峰",
+        "time": f"2026-01-01 {number // 60 % 24:02}:{number % 60:02}",
+        "uid": f"16{number % 7}",
+        "attitudes": number,
+    }
+
+
+def lines(count: int) -> bytes:
+    return b"".join(json.dumps(row(number), ensure_ascii=False).encode() + b"\n" for number in range(count))
+
+
+def imported(folder: Path, *files: Path, kind: str = "table", **changes: Any) -> Exit:
+    columns = None
+    if kind == "table":
+        columns = folder / "map.toml"
+        columns.write_text(MAP)
+    request = ImportRequest(kind_of(kind, columns), files, folder / "archive", "h1", **changes)
+    return import_files(request, Progress())
+
+
+def posts(folder: Path, table_name: str = "posts") -> pl.DataFrame:
+    return pl.read_parquet(folder / f"archive/{table_name}/sweep=h1/*/*.parquet", hive_partitioning=False)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "jsonl.zst", "jsonl.bz2", "jsonl.xz", "csv", "parquet"])
+def test_a_table_becomes_a_sealed_sweep_whatever_it_is_written_in(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"capture.{ending}"
+    packed = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    if ending == "csv":
+        pl.DataFrame([row(number) for number in range(2500)]).write_csv(file, include_bom=True)
+    elif ending == "parquet":
+        rows = pa.Table.from_pylist([row(number) for number in range(2500)])
+        pq.write_table(rows, file, row_group_size=700)
+    else:
+        file.write_bytes(packed.get(ending.rpartition(".")[2], bytes)(lines(2500)))
+    assert imported(tmp_path, file) == Exit.DONE
+    found = posts(tmp_path).sort("likes")
+    assert found.height == 2500
+    first = found.row(1, named=True)
+    assert (first["text"], first["host"], first["lang"]) == ("第1班渡轮推迟到九点 #早高峰", "weibo.com", "zh")
+    assert first["created_at"] == datetime(2025, 12, 31, 16, 1, tzinfo=UTC)
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    assert manifest["window"] == {"since": "2025-12-31T16:00:00Z", "until": "2026-01-01T15:59:01Z"}
+    assert manifest["config"]["import"]["files"][0]["bytes"] == file.stat().st_size
+    assert verify_archive(tmp_path / "archive", "h1", Progress()) == []
+    with pytest.raises(SealedError):
+        imported(tmp_path, file)
+
+
+def test_the_name_of_a_file_goes_nowhere_but_into_what_is_kept_apart(tmp_path: Path) -> None:
+    file = tmp_path / "rivermint1669879400.jsonl"
+    file.write_bytes(lines(3))
+    imported(tmp_path, file)
+    for path in (tmp_path / "archive").rglob("*"):
+        if path.is_file() and "identities" not in path.parts:
+            assert b"rivermint" not in path.read_bytes(), path
+
+
+def test_a_window_keeps_its_posts_and_counts_the_others(tmp_path: Path) -> None:
+    from crawlers.source import Window
+
+    file = tmp_path / "capture.jsonl"
+    file.write_bytes(lines(100) + b'{"mid": "9", "content": "undated"}\n')
+    window = Window(datetime(2025, 12, 31, 16, 10, tzinfo=UTC), datetime(2025, 12, 31, 16, 20, tzinfo=UTC))
+    assert imported(tmp_path, file, window=window) == Exit.DONE
+    assert posts(tmp_path).height == 10
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    (source,) = manifest["sources"]
+    assert (source["outside"], source["rejects"]) == (90, 1)
+
+
+def test_what_is_no_record_is_set_aside_and_the_rest_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl"
+    bad = [
+        b"{", b"[]", b"null", b'"x"', b'{"mid": 5.5, "content": "x"}', b'{"mid": "1", "content": ["x"]}',
+        b'{"mid": "2", "content": "x", "time": "soon"}', b"[" * 100_000, b"\xff\xfe", b'{"mid": ""}',
+        b'{"mid": "3", "content": "' + b"a" * MOST_LINE + b'"}',
+    ]  # fmt: skip
+    odd = [b'{"mid": "\\ud800", "content": "half \\udfff"}', b'{"mid": "nul", "content": "a\\u0000b"}', b"  "]
+    file.write_bytes(lines(2) + b"\n".join([*bad, *odd]) + b"\n" + lines(5)[-200:].split(b"\n", 1)[1])
+    assert imported(tmp_path, file) == Exit.DONE
+    assert posts(tmp_path, "rejects").height == len(bad)
+    texts = posts(tmp_path)["text"].to_list()
+    assert "ab" in texts
+    assert "第4班渡轮推迟到九点 #早高峰" in texts
+
+
+def test_a_stream_that_breaks_off_is_a_gap_and_what_was_read_stands(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl.gz"
+    whole = gzip.compress(lines(30_000), mtime=0)
+    file.write_bytes(whole[: len(whole) // 2])
+    assert imported(tmp_path, file) == Exit.GAPS
+    assert 5_000 < posts(tmp_path).height < 25_000
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    assert "breaks off" in manifest["sources"][0]["gaps"][0]["reason"]
+
+
+def test_the_same_post_in_two_files_is_one_row_and_a_file_given_twice_is_one_source(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_bytes(lines(20))
+    second.write_bytes(lines(30))
+    assert imported(tmp_path, first, second, first) == Exit.DONE
+    assert posts(tmp_path).height == 30
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    assert (len(manifest["sources"]), manifest["counts"]["duplicates"]) == (2, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (MAP.replace('platform = "weibo"', 'platform = "Wei bo"'), "map.toml:1: platform: "),
+        (MAP.replace('id = "mid"', 'ident = "mid"'), "ident: no field of a post"),
+        (MAP.replace("Asia/Shanghai", "Asia/Atlantis"), "map.toml:7: created_at: "),
+        (MAP.replace('text = "content"', ""), "columns: text is missing"),
+        ("platform = ", "not a map in TOML"),
+    ],
+)
+def test_a_mistake_in_a_map_is_a_line_that_says_where(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "map.toml").write_text(text)
+    with pytest.raises(ConfigError, match=told.replace("(", r"\(")):
+        load_map(tmp_path / "map.toml")
+
+
+def test_bad_usage_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text(MAP)
+    (tmp_path / "a.txt").write_bytes(b"x")
+    (tmp_path / "a.parquet").write_bytes(b"x")
+    for arguments, told in (
+        (("nonsense", "a.txt", "--sweep", "h1"), "no kind of import; known are table"),
+        (("table", "a.txt", "--sweep", "h1"), "--map"),
+        (("table", "a.txt", "--sweep", "h1", "--map", "map.toml"), "a.txt: no file of table"),
+        (("table", "none.csv", "--sweep", "h1", "--map", "map.toml"), "none.csv: cannot be read"),
+        (("table", "a.parquet", "--sweep", "h1", "--map", "map.toml"), "not a Parquet file"),
+        (("warc", "a.warc", "--sweep", "H 1"), "--sweep H 1"),
+        (("warc", "a.warc", "--sweep", "h1", "--since", "soon", "--until", "2026"), "--since soon: not a moment"),
+    ):
+        outcome = postsweep("import", *arguments, cwd=tmp_path)
+        assert outcome.returncode == 2, outcome
+        assert told in outcome.stderr
+        assert outcome.stderr.count("error:") == 1
+
+
+# Readers
+
+PIECES = [b"", b'"', b"\x00", b"\xff\xfe", b",,,,,,", b"\r\n", b'"""', b"\xe4", b"[", b"]", b"}", b"nul", b"1e999"]
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.sampled_from([b'{"a":1}', b"", b"x", b'{"a":"\\ud800"}', b"[" * 50, b"\x00", b"\xff", b" ", b'{"a":'])
+        | st.binary(max_size=20),
+        max_size=12,
+    ),
+    st.integers(0, 14),
+)
+def test_lines_are_read_from_any_one_on_as_they_are_from_the_first(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], skip: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines.jsonl"
+    path.write_bytes(b"\n".join(parts))
+    whole = list(json_lines(path, 0))
+    assert len(whole) == len([line for line in path.read_bytes().split(b"\n") if line.strip()])
+    assert repr(list(json_lines(path, skip))) == repr(whole[skip:])
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.integers(0, 400),
+    st.sampled_from(PIECES),
+    st.integers(0, 5),
+)
+def test_a_table_with_anything_in_it_is_rows_and_broken_ones_from_any_one_on(
+    tmp_path_factory: pytest.TempPathFactory, place: int, piece: bytes, skip: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    data = 'mid,content\r\n1,渡轮\r\n2,"a,\nb"\r\n3,c\r\n4,雾\r\n'.encode() * 3
+    path.write_bytes(data[:place] + piece + data[place:])
+    whole = list(csv_rows(path, 0))
+    assert all(isinstance(each, dict | Broken) for each in whole)
+    assert repr(list(csv_rows(path, skip))) == repr(whole[skip:])
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.integers(0, 120),
+    st.integers(0, 120),
+    st.sampled_from(PIECES),
+)
+def test_an_array_that_is_cut_or_spoilt_gives_what_lies_before(
+    tmp_path_factory: pytest.TempPathFactory, place: int, end: int, piece: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "array.json"
+    data = json.dumps({"user": {"id": 1}, "weibo": [{"id": number, "text": "雾"} for number in range(5)]}).encode()
+    path.write_bytes((data[:place] + piece + data[place:])[: len(data) - end])
+    found = []
+    try:
+        for each in json_items(path, 0, "weibo.item"):
+            found.append(each)
+    except CutError:
+        pass
+    assert len(found) <= 6
+
+
+def test_gb18030_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("mid,content\n1,渡轮停航\n".encode("gb18030"))
+    assert list(csv_rows(path, 0)) == [{"mid": "1", "content": "渡轮停航"}]
+
+
+def test_row_groups_are_skipped_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"mid": list(range(25))}), path, row_group_size=10)
+    for skip in range(27):
+        assert [each["mid"] for each in parquet_rows(path, skip)] == list(range(skip, 25))
+
+
+# WARC
+
+HEARTH = "https://hearth.example/api/v1/timelines/public"
+
+
+def warc(path: Path, answers: list[tuple[str, int, str, bytes, dict[str, str]]]) -> Path:
+    with path.open("wb") as file:
+        writer = WARCWriter(file, gzip=path.suffix == ".gz")
+        for url, status, content_type, body, headers in answers:
+            given = [("Content-Type", content_type), *headers.items()]
+            record = writer.create_warc_record(
+                url, "response", payload=io.BytesIO(body), warc_headers_dict={"WARC-Date": "2026-08-01T12:00:00Z"},
+                http_headers=StatusAndHeaders(f"{status} OK", given, protocol="HTTP/1.1"),
+            )  # fmt: skip
+            writer.write_record(record)
+    return path
+
+
+def test_a_warc_of_several_platforms_is_a_source_for_each(tmp_path: Path) -> None:
+    rss = b'<rss version="2.0"><channel><item><title>Rain</title><guid>g1</guid></item></channel></rss>'
+    bomb = gzip.compress(b"[" * (MOST_LINE + 10))
+    file = warc(
+        tmp_path / "capture.warc.gz",
+        [
+            (f"{HEARTH}?limit=40", 200, "application/json", json.dumps([STATUS, 5]).encode(), {}),
+            (f"{HEARTH}?max_id=1", 429, "application/json", b"{}", {}),
+            ("https://view.example/xrpc/app.bsky.feed.getPosts?uris=x", 200, "application/json",
+             gzip.compress(json.dumps({"posts": [VIEW]}).encode()), {"Content-Encoding": "gzip"}),
+            ("https://press.example/news.rss", 200, "application/rss+xml", rss, {}),
+            (f"{HEARTH}?x=1", 200, "application/json", bomb, {"Content-Encoding": "gzip"}),
+            ("https://hearth.example/about", 200, "text/html", b"<html>", {}),
+        ],
+    )  # fmt: skip
+    assert imported(tmp_path, file, kind="warc") == Exit.DONE
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    assert manifest["counts"]["platforms"] == {"bluesky": 1, "feed": 1, "mastodon": 1}
+    found = posts(tmp_path)
+    assert set(found["fetched_at"].to_list()) == {datetime(2026, 8, 1, 12, tzinfo=UTC)}
+    assert verify_archive(tmp_path / "archive", "h1", Progress()) == []
+
+
+# The whole command
+
+
+def test_an_import_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text(MAP)
+    (tmp_path / "capture.jsonl.zst").write_bytes(zstd.compress(lines(60_000)))
+    asked = ("import", "table", "capture.jsonl.zst", "--map", "map.toml", "--sweep", "h1", "--archive")
+    whole = postsweep(*asked, "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    with running(*asked, "archive", cwd=tmp_path, until="import: begins") as child:
+        while not list((tmp_path / "archive/incoming/sweep=h1").glob("platform=weibo/*.parquet")):
+            assert child.poll() is None
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert not list((tmp_path / "archive/manifests").glob("sweeps/*"))
+    again = postsweep(*asked, "archive", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    one, two = (sweep_manifest(read_archive(tmp_path / name), "h1") for name in ("whole", "archive"))
+    assert one is not None
+    assert two is not None
+    assert (one["digest"], one["counts"]) == (two["digest"], two["counts"])
+    other = postsweep("import", "table", "capture.jsonl.zst", "--map", "map.toml", "--sweep", "h1", cwd=tmp_path)
+    assert (other.returncode, "was sealed" in other.stderr) == (1, True)
+
+
+def test_the_kind_that_a_map_makes_names_its_platform() -> None:
+    path = Path(__file__).parent.parent / "examples" / "map.toml"
+    assert table(load_map(path)).platforms == ("weibo",)
