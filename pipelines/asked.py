@@ -37,6 +37,12 @@ def request_for(target: Path, sweep: str | None, workers: int | None) -> RunRequ
     return request if workers is None else replace(request, cluster=local_cluster(workers))
 
 
+def place_of(target: Path, sweep: str | None) -> tuple[Path, str]:
+    """The archive and the id of a sweep, by its file, or by the archive's folder and its id. Errors: ConfigError."""
+    request = request_for(target, sweep, None)
+    return request.archive, request.sweep
+
+
 def import_request(  # noqa: PLR0917 - the command's own options
     kind: str,
     files: Sequence[Path],

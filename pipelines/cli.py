@@ -31,6 +31,10 @@ app = typer.Typer(
 )
 
 Sweep = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file; `postsweep init` writes one.")]
+SweepOrArchive = Annotated[
+    Path, typer.Argument(metavar="SWEEP.toml|ARCHIVE", help="A sweep file, or an archive's folder.")
+]
+OfSweep = Annotated[str | None, typer.Option("--sweep", help="The sweep's id, where an archive is given.")]
 Archive = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="An archive's folder.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The report's file. Default: <sweep id>.html here.")]
 Run = Annotated[str | None, typer.Option(help="A run's id. Default: the newest run.")]
@@ -153,8 +157,8 @@ def platforms(as_json: Json = False) -> int:
 
 @app.command()
 def classify(  # noqa: PLR0917 - options of a command
-    sweep: Annotated[Path, typer.Argument(metavar="SWEEP.toml|ARCHIVE", help="A sweep file, or an archive's folder.")],
-    of: Annotated[str | None, typer.Option("--sweep", help="The sweep's id, where an archive is given.")] = None,
+    sweep: SweepOrArchive,
+    of: OfSweep = None,
     model: Models = None,
     threshold: Annotated[list[str] | None, typer.Option(help="LABEL=NUMBER, from where it is a flag. Repeat.")] = None,
     device: Device = None,
@@ -213,26 +217,28 @@ def rerun(  # noqa: PLR0917 - options of a command
 
 
 @app.command()
-def report(sweep: Sweep, out: Out = None, run: Run = None, links: Links = False) -> int:
+def report(sweep: SweepOrArchive, of: OfSweep = None, out: Out = None, run: Run = None, links: Links = False) -> int:
     """Write the report of a sealed sweep.
 
     One HTML file that opens offline.
     """
-    config = _load(sweep)
+    from pipelines.asked import place_of
     from pipelines.progress import open_progress
     from pipelines.reporting import report_sweep
 
-    typer.echo(f"report: {report_sweep(config, open_progress(), run, out, links).resolve()}")
+    typer.echo(
+        f"report: {report_sweep(*place_of(sweep, of), open_progress(), run=run, out=out, links=links).resolve()}"
+    )
     return Exit.DONE
 
 
 @app.command()
-def status(sweep: Sweep, as_json: Json = False) -> int:
+def status(sweep: SweepOrArchive, of: OfSweep = None, as_json: Json = False) -> int:
     """Say what stands of a sweep: its sources, gaps and runs. Works while it runs."""
-    config = _load(sweep)
+    from pipelines.asked import place_of
     from pipelines.status import sweep_status
 
-    found = sweep_status(config)
+    found = sweep_status(*place_of(sweep, of))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return Exit.DONE

@@ -313,7 +313,7 @@ class SweepConfig(_Part):
     """A validated sweep file. `archive` in it is absolute."""
 
     sweep: SweepPart
-    source: tuple[SourcePart, ...] = Field(min_length=1)
+    source: tuple[SourcePart, ...] = ()
     cluster: ClusterPart = ClusterPart()
     classify: ClassifyPart = ClassifyPart()
     recheck: RecheckPart = RecheckPart()
@@ -388,7 +388,7 @@ def load_sweep(path: Path) -> SweepConfig:
         config = SweepConfig.model_validate(values)
     except ValidationError as error:
         places = _lines(text)
-        raise ConfigError("\n".join(_told(path, places, mistake) for mistake in _meant(error.errors()))) from None
+        raise ConfigError("\n".join(_told(path, places, mistake) for mistake in error.errors())) from None
     return _rooted(config, path.resolve().parent)
 
 
@@ -434,12 +434,6 @@ def _authority(url: str) -> str | None:
     except ValueError:
         return None
     return Source("", url, "").authority if parts.scheme in ("http", "https") else None
-
-
-def _meant(mistakes: list[Any]) -> list[Any]:
-    """Without what only follows: a source that is wrong is not told as one too few."""
-    inside = any(mistake["loc"][:1] == ("source",) and len(mistake["loc"]) > 1 for mistake in mistakes)
-    return [each for each in mistakes if not (inside and each["loc"] == ("source",) and each["type"] == "too_short")]
 
 
 def _told(path: Path, places: dict[tuple[str | int, ...], int], mistake: Any) -> str:

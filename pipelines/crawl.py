@@ -28,7 +28,7 @@ from pipelines.archive import (
 )
 from pipelines.config import SweepConfig
 from pipelines.erasure.ledger import refuse_erased_sources
-from pipelines.errors import ArchiveError, Exit, PostsweepError, SealedError
+from pipelines.errors import ArchiveError, ConfigError, Exit, PostsweepError, SealedError
 from pipelines.keys import key_for, load_key
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
@@ -62,6 +62,8 @@ def crawl_sweep(config: SweepConfig, progress: Progress) -> Exit:
     Errors: SealedError when it is sealed already, ConfigError for a source that was erased, LeaseHeldError,
     KeyMismatchError, ArchiveError, ClusterError.
     """
+    if not config.sources:
+        raise ConfigError(f"sweep {config.id} has no [[source]] to read; its sweep file needs one")
     names = key_for(config.archive) if is_archive(config.archive) else load_key()
     store = open_archive(config.archive, f"sweep-{config.id}", names.fingerprint)
     refuse_erased_sources(store, names, config.sources)  # told also where the sweep is sealed

@@ -3,28 +3,29 @@
 from pathlib import Path
 
 from pipelines.archive import read_archive, round_manifests, run_manifest, run_manifests, sweep_manifest
-from pipelines.config import SweepConfig
 from pipelines.errors import ArchiveError
 from pipelines.progress import Progress
 from pipelines.report.build import build_report
 
 
-def report_sweep(config: SweepConfig, progress: Progress, run: str | None, out: Path | None, links: bool) -> Path:
+def report_sweep(
+    archive: Path, id: str, progress: Progress, *, run: str | None, out: Path | None, links: bool
+) -> Path:
     """Writes the report of a sealed sweep and one run (the newest unless named; none when there is none yet).
 
     Errors: ArchiveError when the sweep is not sealed, or the run is not one of its.
     """
-    store = read_archive(config.archive)
-    sweep = sweep_manifest(store, config.id)
+    store = read_archive(archive)
+    sweep = sweep_manifest(store, id)
     if sweep is None:
-        raise ArchiveError(f"{config.archive}: sweep {config.id} is not sealed; run `postsweep crawl` first")
+        raise ArchiveError(f"{archive}: sweep {id} is not sealed; run `postsweep crawl` or `postsweep import` first")
     if run is not None:
         chosen = run_manifest(store, run)
-        if chosen is None or chosen["sweep"] != config.id:
-            known = ", ".join(each["run"] for each in run_manifests(store, config.id)) or "none"
-            raise ArchiveError(f"{config.archive}: no finished run {run} of sweep {config.id}; there are: {known}")
+        if chosen is None or chosen["sweep"] != id:
+            known = ", ".join(each["run"] for each in run_manifests(store, id)) or "none"
+            raise ArchiveError(f"{archive}: no finished run {run} of sweep {id}; there are: {known}")
     else:
-        chosen = next(reversed(run_manifests(store, config.id)), None)
-    rounds = round_manifests(store, config.id)
+        chosen = next(reversed(run_manifests(store, id)), None)
+    rounds = round_manifests(store, id)
     with progress.stage("report"):
-        return build_report(store.root, sweep, chosen, out or Path(f"{config.id}.html"), links=links, rounds=rounds)
+        return build_report(store.root, sweep, chosen, out or Path(f"{id}.html"), links=links, rounds=rounds)

@@ -18,6 +18,6 @@ def run_sweep(config: SweepConfig, progress: Progress, out: Path | None, links: 
     with suppress(SealedError):
         crawl_sweep(config, progress)
     run, _ = classify_sweep(RunRequest.of(config), progress)
-    report_sweep(config, progress, run, out, links)
-    sources = sweep_status(config)["sources"]
+    report_sweep(config.archive, config.id, progress, run=run, out=out, links=links)
+    sources = sweep_status(config.archive, config.id)["sources"]
     return Exit.GAPS if any(source["gaps"] for source in sources) else Exit.DONE

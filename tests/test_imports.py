@@ -342,3 +342,20 @@ def test_an_import_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(tmp_pat
 def test_the_kind_that_a_map_makes_names_its_platform() -> None:
     path = Path(__file__).parent.parent / "examples" / "map.toml"
     assert table(load_map(path)).platforms == ("weibo",)
+
+
+def test_an_import_is_told_and_reported_by_its_archive_and_id(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl"
+    file.write_bytes(lines(50))
+    imported(tmp_path, file)
+    told = postsweep("status", "archive", "--sweep", "h1", cwd=tmp_path)
+    assert (told.returncode, "50 posts" in told.stdout) == (0, True), told.stderr
+    report = postsweep("report", "archive", "--sweep", "h1", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert "weibo" in (tmp_path / "h1.html").read_text()
+    (tmp_path / "h1.toml").write_text(
+        '[sweep]\nid = "h1"\nsince = 2025-12-31T00:00:00Z\nuntil = 2026-01-02T00:00:00Z\narchive = "archive"\n'
+        'contact = "mailto:operator@example.org"\n'
+    )
+    crawled = postsweep("crawl", "h1.toml", cwd=tmp_path)
+    assert (crawled.returncode, "has no [[source]]" in crawled.stderr) == (2, True)
