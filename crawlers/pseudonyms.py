@@ -156,13 +156,13 @@ def _json(raw: dict[str, Any]) -> str | None:
     """JSON as text where UTF-8 can hold it, with escapes where a string holds half a character; None for what is
     nested deeper than can be written, which no platform sends."""
     try:
-        told = json.dumps(raw, ensure_ascii=False, sort_keys=True)
+        told = json.dumps(raw, ensure_ascii=False, sort_keys=True, default=str)
     except RecursionError:
         return None
     try:
         told.encode()
     except UnicodeEncodeError:
-        return json.dumps(raw, sort_keys=True)
+        return json.dumps(raw, sort_keys=True, default=str)
     return told
 
 

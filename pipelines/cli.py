@@ -132,9 +132,10 @@ def import_(
     request = import_request(
         kind, files, sweep, archive, since, until, columns, platform, fetched_at, keep_raw, keep_accounts
     )
-    code = import_files(request, open_progress())
-    typer.echo(f"sealed: sweep {sweep} in {archive}")
-    return code
+    done = import_files(request, open_progress())
+    counts = f"{done.counts['posts']:,} posts, {done.counts['rejects']:,} rejects"
+    typer.echo(f"sealed: sweep {sweep} in {archive}: {counts}")
+    return done.exit
 
 
 @app.command()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import brotli
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,7 +69,7 @@ def imported(folder: Path, *files: Path, kind: str = "table", **changes: Any) ->
         columns = folder / "map.toml"
         columns.write_text(MAP)
     request = ImportRequest(kind_of(kind, columns), files, folder / "archive", "h1", **changes)
-    return import_files(request, Progress())
+    return import_files(request, Progress()).exit
 
 
 def posts(folder: Path, table_name: str = "posts") -> pl.DataFrame:
@@ -149,6 +150,51 @@ def test_a_stream_that_breaks_off_is_a_gap_and_what_was_read_stands(tmp_path: Pa
     manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
     assert manifest is not None
     assert "breaks off" in manifest["sources"][0]["gaps"][0]["reason"]
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+def test_of_a_stream_without_its_end_every_whole_record_is_kept(tmp_path: Path, ending: str) -> None:
+    packed = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress, "xz": lzma.compress}[ending]
+    file = tmp_path / f"capture.jsonl.{ending}"
+    file.write_bytes(packed(lines(3000))[:-12])
+    assert imported(tmp_path, file) == Exit.GAPS
+    whole = {"gz": 2999, "xz": 2900, "zst": 2800, "bz2": 0}  # of bz2 and zst a block is lost, which nobody can unpack
+    assert posts(tmp_path).height >= whole[ending]
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+def test_a_stream_that_is_spoilt_is_a_gap_and_no_crash(tmp_path: Path, ending: str) -> None:
+    packed = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress, "xz": lzma.compress}[ending]
+    data = bytearray(packed(lines(3000)))
+    data[len(data) // 2 : len(data) // 2 + 8] = b"\xff" * 8
+    (tmp_path / f"capture.jsonl.{ending}").write_bytes(data)
+    assert imported(tmp_path, tmp_path / f"capture.jsonl.{ending}") in (Exit.GAPS, Exit.DONE)
+
+
+def test_values_that_python_has_not_cost_their_rows_alone(tmp_path: Path) -> None:
+    times = pa.array([0, 10**17, 1], pa.timestamp("ms"))
+    rows = pa.table({"mid": ["1", "2", "3"], "content": ["雾", "雨", "风"], "seen": times})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    assert imported(tmp_path, tmp_path / "a.parquet", keep_raw=True) == Exit.DONE
+    assert (posts(tmp_path).height, posts(tmp_path, "rejects").height) == (2, 1)
+
+
+def test_tables_of_pandas_and_arrays_of_json_are_read_and_a_file_without_a_post_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        ",mid,content,time,uid,attitudes\n0,1,雾,2026-01-01 00:00,16,12.0\n", encoding="utf-8"
+    )
+    (tmp_path / "b.json").write_text(json.dumps([row(7), row(8)]))
+    assert imported(tmp_path, tmp_path / "a.csv", tmp_path / "b.json") == Exit.DONE
+    assert sorted(posts(tmp_path)["likes"].to_list()) == [7, 8, 12]
+    (tmp_path / "c.jsonl").write_text("{}\n")
+    empty = postsweep("import", "table", "c.jsonl", "--map", "map.toml", "--sweep", "h2", cwd=tmp_path)
+    assert (empty.returncode, "0 posts, 1 rejects" in empty.stdout) == (4, True)
+
+
+def test_a_cell_that_is_too_long_is_set_aside_without_being_held(tmp_path: Path) -> None:
+    data = b"mid,content\n1," + b"a" * (3 * MOST_LINE) + b"\n2,b\n"
+    (tmp_path / "a.csv").write_bytes(data)
+    assert list(csv_rows(tmp_path / "a.csv", 0)) == [Broken("not CSV"), {"mid": "2", "content": "b"}]
 
 
 def test_the_same_post_in_two_files_is_one_row_and_a_file_given_twice_is_one_source(tmp_path: Path) -> None:
@@ -293,6 +339,8 @@ def warc(path: Path, answers: list[tuple[str, int, str, bytes, dict[str, str]]])
 def test_a_warc_of_several_platforms_is_a_source_for_each(tmp_path: Path) -> None:
     rss = b'<rss version="2.0"><channel><item><title>Rain</title><guid>g1</guid></item></channel></rss>'
     bomb = gzip.compress(b"[" * (MOST_LINE + 10))
+    packed = brotli.compress(json.dumps([{**STATUS, "uri": STATUS["uri"] + "0"}]).encode())
+    burst = brotli.compress(b"[" * (4 * MOST_LINE))
     file = warc(
         tmp_path / "capture.warc.gz",
         [
@@ -302,13 +350,15 @@ def test_a_warc_of_several_platforms_is_a_source_for_each(tmp_path: Path) -> Non
              gzip.compress(json.dumps({"posts": [VIEW]}).encode()), {"Content-Encoding": "gzip"}),
             ("https://press.example/news.rss", 200, "application/rss+xml", rss, {}),
             (f"{HEARTH}?x=1", 200, "application/json", bomb, {"Content-Encoding": "gzip"}),
+            (f"{HEARTH}?x=2", 200, "application/json", packed, {"Content-Encoding": "br"}),
+            (f"{HEARTH}?x=3", 200, "application/json", burst, {"Content-Encoding": "br"}),
             ("https://hearth.example/about", 200, "text/html", b"<html>", {}),
         ],
     )  # fmt: skip
     assert imported(tmp_path, file, kind="warc") == Exit.DONE
     manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
     assert manifest is not None
-    assert manifest["counts"]["platforms"] == {"bluesky": 1, "feed": 1, "mastodon": 1}
+    assert manifest["counts"]["platforms"] == {"bluesky": 1, "feed": 1, "mastodon": 2}
     found = posts(tmp_path)
     assert set(found["fetched_at"].to_list()) == {datetime(2026, 8, 1, 12, tzinfo=UTC)}
     assert verify_archive(tmp_path / "archive", "h1", Progress()) == []

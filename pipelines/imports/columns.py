@@ -21,7 +21,7 @@ from crawlers.post import Account, Kind, ParseError, Post, PostId
 from crawlers.text import clean, read_plain, well_formed
 from pipelines.errors import ConfigError
 from pipelines.imports.kinds import Capture, ImportKind, by_ending
-from pipelines.imports.readers import csv_rows, json_lines, parquet_rows
+from pipelines.imports.readers import csv_rows, json_any, json_lines, parquet_rows
 
 PARSER_VERSION = 1
 NEEDED = ("id", "text")
@@ -29,6 +29,8 @@ TEXTS = ("id", "text", "title", "warning", "author", "author_name", "url", "lang
 TIMES = ("created_at", "edited_at", "fetched_at")
 COUNTS = ("likes", "reposts", "replies", "views")
 _EPOCH_MILLISECONDS = 1e11
+_DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])")
+"""A day in eight digits, which is no number of seconds."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def load_map(path: Path) -> Map:
     mistakes = []
 
     def wrong(key: str, what: str) -> None:
-        line = next((n for n, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*\"?{key}\b", line)), 1)
+        named = re.compile(rf"\s*\"?{re.escape(key)}\b")
+        line = next((number for number, line in enumerate(text.splitlines(), 1) if named.match(line)), 1)
         mistakes.append(f"{path}:{line}: {key}: {what}")
 
     platform = told.get("platform")
@@ -105,7 +108,7 @@ def table(columns: Map) -> ImportKind:
         name="table",
         about="tables with a column map: CSV, JSON lines, Parquet",
         platforms=(columns.platform,),
-        read=by_ending(csv=csv_rows, jsonl=json_lines, ndjson=json_lines, json=json_lines, parquet=parquet_rows),
+        read=by_ending(csv=csv_rows, jsonl=json_lines, ndjson=json_lines, json=json_any, parquet=parquet_rows),
         parse=lambda row, capture: parse_row(row, columns, capture),
     )
 
@@ -195,10 +198,11 @@ def _count(row: dict[str, Any], name: str, columns: Map) -> int | None:
     if value is None:
         return None
     try:
-        number = int(value)
+        number = float(value)  # pandas writes 12.0 where some rows have nothing
+        whole = int(value) if isinstance(value, int) else int(number)
     except (TypeError, ValueError, OverflowError):
         raise ParseError(name, "not a count") from None
-    return number if 0 <= number < 1 << 63 else None
+    return whole if number == whole and 0 <= whole < 1 << 63 else None
 
 
 def _time(row: dict[str, Any], name: str, columns: Map) -> datetime | None:
@@ -211,7 +215,7 @@ def _time(row: dict[str, Any], name: str, columns: Map) -> datetime | None:
             found = value
         elif column.format:
             found = datetime.strptime(told, column.format)
-        elif re.fullmatch(r"-?\d+(\.\d+)?", told):
+        elif re.fullmatch(r"-?\d+(\.\d+)?", told) and not _DAY.fullmatch(told):
             number = float(told)
             found = datetime.fromtimestamp(number / 1000 if abs(number) > _EPOCH_MILLISECONDS else number, UTC)
         else:

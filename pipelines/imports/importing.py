@@ -6,6 +6,7 @@ source.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,14 @@ class ImportRequest:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """What came of an import: counts as the manifest has them, and how the command ends (4 without a post)."""
+
+    counts: dict[str, Any]
+    exit: Exit
+
+
+@dataclass(frozen=True)
 class _File:
     """One file as the sources that it gives."""
 
@@ -77,7 +86,7 @@ def kind_of(name: str, columns: Path | None) -> ImportKind:
     return KINDS[name]
 
 
-def import_files(request: ImportRequest, progress: Progress) -> Exit:
+def import_files(request: ImportRequest, progress: Progress) -> Imported:
     """Imports and seals, or goes on where an earlier call was cut off.
 
     Errors: ConfigError (a file that is none of the kind), SealedError, ArchiveError, LeaseHeldError, KeyMismatchError.
@@ -107,7 +116,9 @@ def import_files(request: ImportRequest, progress: Progress) -> Exit:
                         _import(file, source, request, settings, stage, totals)
         with progress.stage("seal"):
             manifest = seal(store, lease, _seal_settings(store, request, files, names))
-    return Exit.GAPS if any(source["gaps"] for source in manifest["sources"]) else Exit.DONE
+    if any(source["gaps"] for source in manifest["sources"]):
+        return Imported(manifest["counts"], Exit.GAPS)
+    return Imported(manifest["counts"], Exit.DONE if manifest["counts"]["posts"] else Exit.WARNINGS)
 
 
 def _refuse_sealed(store: Store, request: ImportRequest) -> None:
@@ -133,6 +144,7 @@ def _files(request: ImportRequest, progress: Progress) -> tuple[_File, ...]:
                 size, sha256 = path.stat().st_size, file_sha256(path)
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+            _check(request.kind, path)
             sources = tuple(_source(request.kind, platform, sha256) for platform in _platforms(request, path))
             if not sources:
                 known = ", ".join(request.kind.platforms)
@@ -140,6 +152,13 @@ def _files(request: ImportRequest, progress: Progress) -> tuple[_File, ...]:
             found.setdefault(sha256, _File(path, size, sha256, sources))
             stage.advance(1)
     return tuple(found.values())
+
+
+def _check(kind: ImportKind, path: Path) -> None:
+    """Looks at a file's first record, before anything is noted. Errors: ConfigError for what is no such file."""
+    reader = kind.read(path.name.lower())
+    with suppress(CutError):
+        next(iter(reader(path, 0) if reader else ()), None)
 
 
 def _source(kind: ImportKind, platform: str, sha256: str) -> Source:
@@ -176,7 +195,7 @@ def _open(store: Store, request: ImportRequest, files: tuple[_File, ...], names:
             f"{request.archive}: sweep {request.sweep} was begun with other files or options; "
             "give the same command, or choose another id with --sweep"
         )
-    private = {"sweep": {"id": request.sweep}, "source": [], "files": [str(file.path.resolve()) for file in files]}
+    private = {"sweep": {"id": request.sweep}, "source": []}
     store.put(f"identities/sweeps/{request.sweep}.json", orjson.dumps(private), private=True)
 
 

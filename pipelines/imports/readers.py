@@ -5,24 +5,28 @@ counts. A compressed file is decompressed again up to there. Where a file breaks
 """
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
 import json
 import lzma
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
+import brotli
 import ijson
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from warcio.archiveiterator import ArchiveIterator
+from warcio.bufferedreaders import ChunkedDataReader
 from warcio.exceptions import ArchiveLoadFailed
 
 from crawlers.settings import MAX_BODY
@@ -82,14 +86,21 @@ def json_items(path: Path, skip: int, inside: str = "item") -> Iterator[Any]:
             raise CutError(f"not JSON from some record on ({type(error).__name__})") from None
 
 
+def json_any(path: Path, skip: int) -> Iterator[Any]:
+    """One array of records, or a record a line, whichever a `.json` file is. Errors: CutError, ConfigError."""
+    with opened(path) as file:
+        start = file.read(_CHUNK)
+    return (json_items if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") else json_lines)(path, skip)
+
+
 def csv_rows(path: Path, skip: int) -> Iterator[Any]:
     """Rows by the names of the first one (RFC 4180), in UTF-8, or GB18030 where it is none. Errors: CutError,
     ConfigError."""
     csv.field_size_limit(MOST_LINE)
     with opened(path) as file, io.TextIOWrapper(file, _encoding(path), errors="replace", newline="") as text:
-        reader = csv.DictReader((line.replace("\0", "") for line in text), restkey="")
+        reader = csv.DictReader(_table_lines(text))
         for row in islice(_rows(reader), skip, None):
-            yield Broken("more cells than the table has columns") if isinstance(row, dict) and "" in row else row
+            yield Broken("more cells than the table has columns") if isinstance(row, dict) and None in row else row
 
 
 def parquet_rows(path: Path, skip: int) -> Iterator[Any]:
@@ -104,7 +115,7 @@ def parquet_rows(path: Path, skip: int) -> Iterator[Any]:
         if before + rows > skip:
             try:
                 for batch in file.iter_batches(batch_size=1000, row_groups=[group]):
-                    yield from batch.to_pylist()[max(0, skip - before) :]
+                    yield from _dictionaries(batch.slice(max(0, skip - before)))
                     before += batch.num_rows
             except (pa.ArrowException, OSError) as error:
                 raise CutError(f"row group {group} cannot be read ({type(error).__name__})") from None
@@ -124,12 +135,12 @@ def warc_responses(path: Path, skip: int) -> Iterator[Any]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, decompressed by its ending. Errors: ConfigError where there is none; CutError inside."""
     with _raw(path) as raw:
         try:
             yield io.BufferedReader(_Decompressed(_decompressing(path, raw)), _CHUNK)
-        except (EOFError, zstd.ZstdError, lzma.LZMAError, gzip.BadGzipFile) as error:
+        except (EOFError, OSError, zlib.error, zstd.ZstdError, lzma.LZMAError) as error:
             raise CutError(f"the compressed stream breaks off ({type(error).__name__})") from None
 
 
@@ -163,6 +174,14 @@ def _decompressing(path: Path, raw: IO[bytes]) -> Any:
     return opener[ending](raw, "rb") if ending in opener else raw
 
 
+@runtime_checkable
+class Pieces(Protocol):
+    """A stream that gives what it has at hand."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Up to so many bytes."""
+
+
 class _Decompressed(io.RawIOBase):
     """A stream as `io.BufferedReader` takes it, read in large pieces."""
 
@@ -174,7 +193,8 @@ class _Decompressed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
+        # One piece at a time: what lies before the place where a stream breaks off is not lost with it.
+        data = self._stream.read1(len(buffer)) if isinstance(self._stream, Pieces) else self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
@@ -191,6 +211,32 @@ def _lines(file: IO[bytes]) -> Iterator[bytes | Broken]:
         yield Broken("longer than a record may be")
 
 
+def _table_lines(text: IO[str]) -> Iterator[str]:
+    """Lines as `csv` takes them; one that is too long to be held becomes a cell that it refuses."""
+    while line := text.readline(MOST_LINE + 1):
+        if len(line) <= MOST_LINE or line.endswith("\n"):
+            yield line.replace("\0", "")
+            continue
+        while (rest := text.readline(_CHUNK)) and not rest.endswith("\n"):
+            pass
+        yield "x" * (MOST_LINE + 1)
+
+
+def _dictionaries(batch: pa.RecordBatch) -> Iterator[Any]:
+    """Rows; one with a value that Python has not, such as a time after the year 9999, is broken alone."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError):
+        pass
+    for index in range(batch.num_rows):
+        try:
+            (row,) = batch.slice(index, 1).to_pylist()
+        except (ValueError, OverflowError) as error:
+            row = Broken(f"a value that cannot be read ({type(error).__name__})")
+        yield row
+
+
 def _rows(reader: "csv.DictReader[str]") -> Iterator[Any]:
     while True:
         try:
@@ -202,13 +248,16 @@ def _rows(reader: "csv.DictReader[str]") -> Iterator[Any]:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 unless the beginning of the file is none; capture tools on Windows in China write GB18030."""
+    """UTF-8 unless the file is none; capture tools on Windows in China write GB18030."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     with opened(path) as file:
-        start = file.read(_CHUNK)
-    try:
-        start.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return "gb18030" if error.start < len(start) - 4 else "utf-8-sig"
+        try:
+            while piece := file.read1(_CHUNK):
+                decoder.decode(piece)
+        except UnicodeDecodeError:
+            return "gb18030"
+        except (EOFError, OSError, zlib.error, zstd.ZstdError, lzma.LZMAError):
+            pass  # told when its rows are read
     return "utf-8-sig"
 
 
@@ -220,10 +269,23 @@ def _response(record: Any) -> Response | Broken:
         return Broken("no HTTP headers")
     try:
         status = int(headers.get_statuscode())
-        body = record.content_stream().read(MAX_BODY + 1)
+        by_brotli = (headers.get_header("Content-Encoding") or "").strip().lower() == "br"
+        body = _unbrotlied(record) if by_brotli else record.content_stream().read(MAX_BODY + 1)
     except Exception as error:  # whatever a decoder of gzip, deflate or brotli raises
         return Broken(f"the body cannot be unpacked ({type(error).__name__})")
     if len(body) > MAX_BODY:
         return Broken("the body unpacks to more than a page may have")
     date = record.rec_headers.get_header("WARC-Date") or ""
     return Response(url.strip("<>"), status, headers.get_header("Content-Type") or "", date, body)
+
+
+def _unbrotlied(record: Any) -> bytes:
+    """A body in brotli, no more of it than is needed to see that it is too large; warcio cannot use this brotli."""
+    packed = ChunkedDataReader(record.raw_stream, decomp_type=None)
+    decoder, body = brotli.Decompressor(), b""
+    while len(body) <= MAX_BODY:
+        more = b"" if not decoder.can_accept_more_data() else packed.read(_CHUNK)
+        if not more and decoder.can_accept_more_data():
+            break
+        body += decoder.process(more, output_buffer_limit=MAX_BODY + 1 - len(body))
+    return body

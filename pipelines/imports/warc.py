@@ -60,9 +60,13 @@ PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
     ("bluesky", re.compile(r"[^/]+/xrpc/app\.bsky\.feed\.(getPosts|searchPosts)"), _each(parse_view, "posts")),
     ("hackernews", re.compile(r"hn\.algolia\.com/api/v1/search(_by_date)?"), _each(parse_hit, "hits")),
     ("hackernews", re.compile(r"hacker-news\.firebaseio\.com/v0/item/\d+\.json"), _each(parse_item)),
+    ("feed", re.compile(r"www\.youtube\.com/feeds/videos\.xml"), _feed),
     ("feed", re.compile(r".*(\.rss|\.atom|/feed/?|/rss/?|feed\.xml|feed\.json|rss\.xml|atom\.xml|index\.xml)"), _feed),
 ]
 """Platform, host and path of an address (without its query), and the parser; the first that fits counts."""
+
+
+_FEEDS = frozenset({"application/rss+xml", "application/atom+xml", "application/feed+json"})
 
 
 def platform_of(response: Any) -> str | None:
@@ -89,7 +93,10 @@ def _page(response: Response) -> tuple[str, Parse] | None:
         place = _host(response.url) + parts.path
     except ValueError:
         return None
-    return next(((platform, parse) for platform, pattern, parse in PAGES if pattern.fullmatch(place)), None)
+    found = next(((platform, parse) for platform, pattern, parse in PAGES if pattern.fullmatch(place)), None)
+    if found is None and response.content_type.partition(";")[0].strip().lower() in _FEEDS:
+        return "feed", _feed
+    return found
 
 
 def _host(url: str) -> str:
