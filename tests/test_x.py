@@ -18,6 +18,7 @@ import yaml
 from crawlers.fetching import SourceGapError
 from crawlers.platforms.x import joined, parse_captured
 from crawlers.post import Account, Media, PostId
+from crawlers.sighting import Known
 from crawlers.sink import Gap, Position
 from crawlers.source import Source, Window
 from crawlers.spiders.x import KEY, bearer
@@ -27,6 +28,7 @@ from tests.shared_data import SHARED
 from tests.sweeps import one_source
 from tests.test_crawlers import NOW
 from tests.test_crawlers_spiders import SETTINGS, Counted, Outcome, crawled
+from tests.test_rechecks import ANSWERS, Kept, states, visited
 from tests.test_recordings import NOTHING, RECORDINGS, agree, moment
 from tests.x_server import BEARER, USERS, X, limited, time_at, x
 
@@ -447,6 +449,57 @@ def test_the_token_is_sent_as_a_bearer_and_to_no_other_host_and_not_in_the_open(
         with pytest.raises(SourceGapError, match=r"sent to https://api\.x\.com only"):
             bearer(WITH_KEY.environment, read)
     assert bearer(WITH_KEY.environment, replace(source("https://api.x.com"), allow_private=False)) == BEARER
+
+
+# Rechecks
+
+
+def known(state: X, native: str) -> Known:
+    tweet = next(each for each in state.tweets.values() if native in each["edit_history_tweet_ids"])
+    return Known(f"uid{native}", "x", native, None, None, None, tweet["author_id"], None, "post", None)
+
+
+def rechecked(state: X, posts: list[Known]) -> Kept:
+    with x(state) as server:
+        return visited(source(server.url), posts, replace(WITH_KEY, retries=0))
+
+
+def test_each_cause_of_a_post_that_is_not_there_is_told_as_far_as_the_platform_tells_it() -> None:
+    state = X()
+    natives = [state.post(WINDOW.since + timedelta(minutes=place)) for place in range(8)]
+    posts = [known(state, native) for native in natives]
+    suspended, left, protected = (user["id"] for user in USERS)
+    state.edit(natives[7], WINDOW.since + timedelta(minutes=9), "Low water at 14:20, corrected")
+    del state.tweets[natives[4]]
+    whole = rechecked(state, posts)
+    assert states(whole) == ["alive"] * 4 + ["gone"] + ["alive"] * 2 + ["edited"] or states(whole).count("gone") == 1
+    assert {each.sighting.uid for each in whole.found if each.sighting.gone} == {f"uid{natives[4]}"}
+    state.suspended, state.left, state.protected = {suspended}, {left}, {protected}
+    told = {each.sighting.uid: each.state for each in rechecked(state, posts).found}
+    expected = {suspended: "removed_by_platform", left: "account_gone", protected: "restricted"}
+    assert told == {post.uid: expected[str(post.author_id)] for post in posts}
+
+
+def test_a_recheck_of_many_posts_asks_once_for_all_and_once_for_the_accounts_of_what_is_gone() -> None:
+    state = day(80)
+    posts = [known(state, native) for native in everything(state)]
+    for native in everything(state)[::9]:
+        del state.tweets[native]
+    found = rechecked(state, posts)
+    assert len(found.found) == 80
+    assert states(found).count("gone") == 9
+    assert state.requests == 2
+
+
+@pytest.mark.parametrize("answer", [answer for _, answer in ANSWERS], ids=[name for name, _ in ANSWERS])
+def test_a_server_that_answers_a_recheck_with_anything_else_removes_nothing(answer: Reply) -> None:
+    state = X()
+    posts = [known(state, state.post(WINDOW.since)) for _ in range(2)]
+    state.faults = dict.fromkeys(range(4), answer)
+    assert states(rechecked(state, posts)) == ["unknown", "unknown"]
+    state.requests, state.faults = 0, dict.fromkeys(range(1, 4), answer)
+    state.tweets.clear()
+    assert states(rechecked(state, posts)) == ["unknown", "unknown"]
 
 
 # Sweeps

@@ -27,10 +27,12 @@ ABOUT = About(
     costs="each post is paid for",
     terms="developer agreement; posts that are deleted must be deleted",
     removals=findings(
-        restricted="not-authorized: the account is protected",
-        account_gone="resource-not-found: the account is suspended",
-        unknown="resource-not-found, which does not say why",
+        removed_by_platform="the account is suspended",
+        account_gone="the account is not found",
+        restricted="not authorized, and the account is protected",
+        unknown="not found, and the account is there",
     ),
     verified=("recording", "documentation"),
+    imports="`twarc`",
     keys=("POSTSWEEP_X_BEARER_TOKEN",),
 )

@@ -24,6 +24,7 @@ from crawlers.platforms.fields import (
     time,
 )
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.sink import Reject
 from crawlers.text import (
     END,
     MARK,
@@ -80,7 +81,7 @@ def joined(page: object, *, asked_for: Iterable[str] = ()) -> list[object]:
     def whole(tweet: object, *, refers: bool) -> object:
         if not isinstance(tweet, dict):
             return tweet
-        full = {**{key: {} for key in asked_for}, **tweet}
+        full = _filled(tweet, asked_for)
         if (author := users.get(_key(tweet.get("author_id")))) is not None:
             full["author"] = author
         attached = full.get("attachments")
@@ -133,6 +134,37 @@ def parse_captured(payload: object, host: str, fetched_at: datetime) -> Post:
     if "id_str" in captured or "user" in captured or "full_text" in captured:
         return parse_status(captured, host, fetched_at)
     return parse_tweet(captured, host, fetched_at)
+
+
+def parse_capture(payload: object, host: str, fetched_at: datetime) -> tuple[list[Post], list[Reject]]:
+    """A line of a capture by twarc: a page of API v2, or one post of either, flattened or not. When twarc got it counts
+    before `fetched_at`. Errors: ParseError for a line that is neither."""
+    line = record(payload, "line")
+    by_twarc = optional_record(line, "__twarc")
+    # twarc asks for all fields, so what is left out is empty.
+    asked_for = () if by_twarc is None else LEFT_OUT_WHEN_EMPTY
+    at = fetched_at if by_twarc is None else time(by_twarc, "retrieved_at", "__twarc.") or fetched_at
+    if "data" not in line and "includes" not in line and "meta" not in line:
+        return [parse_captured(_filled(line, asked_for), host, at)], []
+    posts, rejects = [], []
+    for position, item in enumerate(joined(line, asked_for=asked_for)):
+        try:
+            posts.append(parse_captured(item, host, at))
+        except ParseError as error:
+            rejects.append(Reject(position, error.place, error.reason))
+    return posts, rejects
+
+
+def _filled(tweet: Record, asked_for: Iterable[str]) -> Record:
+    """A post with what it leaves out of the fields that were asked for as empty; so too the posts written into it."""
+    empty: Record = {key: {} for key in asked_for}
+    full = {**empty, **tweet}
+    named = tweet.get("referenced_tweets")
+    if empty and isinstance(named, list):
+        full["referenced_tweets"] = [
+            {**empty, **each} if isinstance(each, dict) and "text" in each else each for each in named
+        ]
+    return full
 
 
 # API v2

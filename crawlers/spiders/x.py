@@ -3,7 +3,7 @@ of all times, and an account's posts. All need a bearer token, which goes to X a
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ FIELDS = {
     "media.fields": "alt_text,media_key,preview_image_url,type,url,variants",
     "poll.fields": "options",
 }
-CAPTURE = "a capture made by twarc can be imported instead: postsweep import"
+CAPTURE = "what twarc captured can be imported instead: postsweep import twarc"
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,15}")
 _MARGIN = timedelta(minutes=1)
@@ -64,7 +64,7 @@ class _Trip:
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads a search or an account's posts. Errors: SourceGapError, also for the part of the window that the recent
     search does not reach."""
-    api = _Api(reading)
+    api = Api(reading.source, reading.fetcher, reading.settings.environment)
     number, cursor = reading.start.page, reading.start.cursor
     trip = _trip(reading) if cursor is None else _Trip.parse(cursor)
     path, query, token_name = await _asked(reading.source, api)
@@ -113,7 +113,7 @@ def _unreached(window: Window, now: datetime) -> SourceGapError:
     return SourceGapError(told, (window.since, window.until))
 
 
-async def _asked(source: Source, api: "_Api") -> tuple[str, dict[str, str], str]:
+async def _asked(source: Source, api: "Api") -> tuple[str, dict[str, str], str]:
     """The path, the question, and what the token for the next page is called."""
     if source.kind == "user":
         return f"/2/users/{await api.user(str(source.value))}/tweets", {"max_results": str(LIMIT)}, "pagination_token"
@@ -122,13 +122,13 @@ async def _asked(source: Source, api: "_Api") -> tuple[str, dict[str, str], str]
     return path, query, "next_token"
 
 
-class _Api:
-    """Asks X with the token of the environment."""
+class Api:
+    """Asks X with the token of the environment. Errors: SourceGapError without one."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._source = reading.source
-        self._fetcher = reading.fetcher
-        self._headers = {"Authorization": f"Bearer {bearer(reading.settings.environment, reading.source)}"}
+    def __init__(self, source: Source, fetcher: Fetcher, environment: Mapping[str, str]) -> None:
+        self._source = source
+        self._fetcher = fetcher
+        self._headers = {"Authorization": f"Bearer {bearer(environment, source)}"}
 
     async def get(self, path: str, query: dict[str, str]) -> Answer:
         """An answer with what was asked for. Errors: SourceGapError, which tells apart a refused token, an unpaid one,
@@ -155,7 +155,7 @@ class _Api:
         return native
 
 
-def bearer(environment: Any, source: Source) -> str:
+def bearer(environment: Mapping[str, str], source: Source) -> str:
     """The bearer token, where it may be sent to the source's host. Errors: SourceGapError."""
     token = str(environment.get(KEY, "")).strip()
     if not token:
