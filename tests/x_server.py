@@ -52,6 +52,8 @@ class X:
 
     tweets: dict[str, Json] = field(default_factory=dict)
     """Posts as they are shown, by the id of their newest version."""
+    older: dict[str, Json] = field(default_factory=dict)
+    """Versions that were edited since, by their own ids: by id they are shown, as they were, as long as the post is."""
     page_size: int = 100
     faults: dict[int, Reply] = field(default_factory=dict)
     """What the request with this number is answered instead."""
@@ -92,6 +94,7 @@ class X:
         self.tweets[newer] = {
             **old, "id": newer, "edit_history_tweet_ids": history, "created_at": _iso(moment), "text": text,
         }  # fmt: skip
+        self.older |= {each: {**self.older.get(each, old), "edit_history_tweet_ids": history} for each in history[:-1]}
         return newer
 
     def first_ids(self, since: datetime, until: datetime) -> list[str]:
@@ -162,10 +165,11 @@ class X:
         return _json({"data": found})
 
     def _by_ids(self, ids: list[str]) -> Reply:
-        newest = {first: native for native, tweet in self.tweets.items() for first in tweet["edit_history_tweet_ids"]}
         data, errors = [], []
         for native in ids:
-            tweet = self.tweets.get(newest.get(native, ""))
+            tweet = self.tweets.get(native, self.older.get(native))
+            if tweet is not None and tweet["edit_history_tweet_ids"][-1] not in self.tweets:
+                tweet = None
             if tweet is None or tweet["author_id"] in self.suspended | self.left:
                 errors.append(_problem("resource-not-found", f"Could not find tweet with ids: [{native}].", native))
             elif tweet["author_id"] in self.protected:

@@ -3,10 +3,10 @@ found or not to be seen. Why, X does not say of a post, so the accounts are aske
 there.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from crawlers.fetching import SourceGapError
+from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.x import LEFT_OUT_WHEN_EMPTY, joined, parse_tweet
 from crawlers.post import ParseError
 from crawlers.sighting import Evidence, Known, Sighting, Visit, alive, gone, unknown
@@ -23,19 +23,21 @@ _NO_ACCOUNT = "Could not find user"
 
 
 async def check(visit: Visit) -> AsyncIterator[Sighting]:
-    """One request for all, and one for the authors of what is not shown. Errors: SourceGapError."""
+    """One request for all, one for the newest versions of those that were edited, and one for the authors of what is
+    not shown. Errors: SourceGapError."""
     api = Api(visit.source, visit.fetcher, visit.settings.environment)
-    numbers = {known.global_id: known for known in visit.posts if (known.global_id or "").isdecimal()}
+    numbers = {str(known.global_id): known for known in visit.posts if (known.global_id or "").isdecimal()}
     for known in visit.posts:
         if known.global_id not in numbers:
             yield unknown(known, "the post has no number")
     if not numbers:
         return
-    answer = await api.get("/2/tweets", {"ids": ",".join(map(str, numbers)), **FIELDS})
-    page = _object(answer.json())
-    if "data" not in page and "errors" not in page:
-        raise SourceGapError(f"HTTP {answer.status}: {STRANGE}")
+    answer, page = await _posts(api, numbers)
     shown = _shown(page)
+    # An id shows the version that it names; what became of the post, its newest one.
+    own = {str(_object(item).get("id")) for item in shown.values()}
+    if later := {max(_versions(item), key=int) for item in shown.values() if _versions(item)} - own:
+        shown |= _shown((await _posts(api, sorted(later)))[1])
     problems = _problems(page)
     hidden = [known for native, known in numbers.items() if native not in shown and native in problems]
     accounts = await _accounts(api, hidden)
@@ -49,6 +51,14 @@ async def check(visit: Visit) -> AsyncIterator[Sighting]:
             yield _hidden(known, problems[native][0], accounts.get(str(known.author_id)))
         else:
             yield unknown(known, STRANGE, answer.status)
+
+
+async def _posts(api: Api, ids: Iterable[str]) -> tuple[Answer, dict[str, Any]]:
+    answer = await api.get("/2/tweets", {"ids": ",".join(ids), **FIELDS})
+    page = _object(answer.json())
+    if "data" not in page and "errors" not in page:
+        raise SourceGapError(f"HTTP {answer.status}: {STRANGE}")
+    return answer, page
 
 
 def _hidden(known: Known, problem: str, account: str | None) -> Sighting:
@@ -65,25 +75,30 @@ def _hidden(known: Known, problem: str, account: str | None) -> Sighting:
     return unknown(known, NOT_TOLD if account == "open" else "not shown, and nothing is known of its account", 200)
 
 
-def _shown(page: dict[str, Any]) -> dict[str | None, object]:
+def _shown(page: dict[str, Any]) -> dict[str, object]:
     """The posts that are shown, by the id of each of their versions."""
-    found: dict[str | None, object] = {}
+    found: dict[str, object] = {}
     try:
         items = joined(page, asked_for=LEFT_OUT_WHEN_EMPTY)
     except ParseError:
         raise SourceGapError(STRANGE) from None
     for item in items:
-        tweet = _object(item)
-        history = tweet.get("edit_history_tweet_ids")
-        for native in [tweet.get("id"), *(history if isinstance(history, list) else [])]:
-            found[str(native)] = item
+        found |= dict.fromkeys(_versions(item), item)
     return found
 
 
-def _problems(page: dict[str, Any]) -> dict[str | None, tuple[str, str]]:
+def _versions(item: object) -> list[str]:
+    """The ids of a post's versions, as far as they are numbers."""
+    tweet = _object(item)
+    history = tweet.get("edit_history_tweet_ids")
+    ids = [tweet.get("id"), *(history if isinstance(history, list) else [])]
+    return [each for each in ids if isinstance(each, str) and each.isascii() and each.isdecimal()]
+
+
+def _problems(page: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """What is said of the ids that are not shown: the problem, and in which words; of the known problems only."""
     errors = page.get("errors")
-    found: dict[str | None, tuple[str, str]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for error in map(_object, errors if isinstance(errors, list) else []):
         problem = str(error.get("type")).rpartition("/")[2]
         # What a page includes can be missing too; only what was asked for by its id counts.
