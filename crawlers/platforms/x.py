@@ -249,7 +249,7 @@ def _history(tweet: Record) -> list[str]:
 
 def _named_tweets(tweet: Record) -> dict[str, Record]:
     """What a post refers to, by the way it does."""
-    return {str(each.get("type")): each for each in records(tweet, "referenced_tweets") or []}
+    return {_key(each.get("type")): each for each in records(tweet, "referenced_tweets") or []}
 
 
 def _named_id(named: Record | None) -> str | None:
