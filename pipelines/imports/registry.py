@@ -1,11 +1,13 @@
 """All kinds of captures that need no map file."""
 
 from pipelines.imports.kinds import ImportKind
+from pipelines.imports.twarc import TWARC
 from pipelines.imports.warc import WARC
 
 KINDS: dict[str, ImportKind] = {
     kind.name: kind
     for kind in (
         WARC,
+        TWARC,
     )
 }  # fmt: skip
