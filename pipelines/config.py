@@ -178,6 +178,16 @@ class SourcePart(_Part):
     since: Moment | None = None
     until: Moment | None = Field(default=None, validate_default=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _at_home(cls, told: object) -> object:
+        """A kind that is read from a server of its own has its address."""
+        if not isinstance(told, dict) or told.get("url"):
+            return told
+        about = LIVE.get(str(told.get("platform")))
+        kind = None if about is None else about.kind(str(told.get("kind")))
+        return told if kind is None or kind.home is None else {**told, "url": kind.home}
+
     @field_validator("platform")
     @classmethod
     def _known(cls, value: str) -> str:

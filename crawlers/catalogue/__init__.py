@@ -6,6 +6,7 @@ from crawlers.catalogue import (
     hackernews,
     mastodon,
     x,
+    youtube,
 )
 from crawlers.catalogue.about import About
 
@@ -14,6 +15,7 @@ _MODULES = (
     bluesky,
     hackernews,
     x,
+    youtube,
     feed,
 )
 

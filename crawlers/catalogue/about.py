@@ -26,6 +26,7 @@ class SourceKind:
 
     `urls`: it reads a list of addresses out of a file. `names_account`: it leads to a person, so that outside
     identities its name is a keyed hash. `own`: it is one account's timeline, repository or channel (and names it).
+    `home`: the base address of the server that it is read from, where that is another than the platform's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class SourceKind:
     names_account: bool = False
     own: bool = False
     order: Order = "newest first"
+    home: str | None = None
 
 
 @dataclass(frozen=True)
