@@ -4,6 +4,7 @@ from crawlers.catalogue import (
     bluesky,
     feed,
     hackernews,
+    lemmy,
     mastodon,
     reddit,
 )
@@ -12,6 +13,7 @@ from crawlers.catalogue.about import About
 _MODULES = (
     mastodon,
     bluesky,
+    lemmy,
     hackernews,
     reddit,
     feed,
