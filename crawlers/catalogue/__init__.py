@@ -4,18 +4,22 @@ from crawlers.catalogue import (
     bluesky,
     feed,
     hackernews,
+    lemmy,
     mastodon,
     x,
     youtube,
+    reddit,
 )
 from crawlers.catalogue.about import About
 
 _MODULES = (
     mastodon,
     bluesky,
+    lemmy,
     hackernews,
     x,
     youtube,
+    reddit,
     feed,
 )
 

@@ -1,0 +1,112 @@
+"""Lemmy: recordings field by field, and that a crawl hands over every post of either version of the API."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from crawlers.platforms.lemmy import parse_activity
+from crawlers.post import Account, Media, ParseError, PostId
+from crawlers.sink import Position
+from crawlers.source import Source
+from tests.jobs import postsweep
+from tests.lemmy_server import Lemmy, lemmy
+from tests.shared_data import SHARED
+from tests.sweeps import one_source
+from tests.test_crawlers import NOW
+from tests.test_crawlers_spiders import WINDOW, Counted, crawled
+from tests.test_recordings import NOTHING, RECORDINGS, agree, moment
+
+NEWEST = WINDOW.until + timedelta(hours=1)
+PAGES = ("lemmy_objects_page", "lemmy_objects_page_image_and_link", "lemmy_objects_comment")
+
+
+@pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
+@pytest.mark.parametrize("name", PAGES)
+def test_recorded_objects_parse_with_no_field_wrong(name: str) -> None:
+    told: dict[str, Any] = json.loads((RECORDINGS / "lemmy" / f"{name}.json").read_text())
+    reply, attached = "inReplyTo" in told, told.get("attachment", [])
+    expected = NOTHING | {
+        "id": PostId("lemmy", told["id"]),
+        "host": "orchard.example",
+        "kind": "reply" if reply else "post",
+        "author": Account(told["attributedTo"], url=told["attributedTo"]),
+        "url": told["id"],
+        "created_at": moment(told["published"]),
+        "edited_at": moment(told.get("updated")),
+        "title": told.get("name"),
+        "sensitive": told.get("sensitive"),
+        "text": told["content"].removeprefix("<p>").removesuffix("</p>\n"),
+        "lang": told["language"]["identifier"],
+        "reply_to": PostId("lemmy", told["inReplyTo"]) if reply else None,
+        "mention_count": 0,
+        "links": [each["href"] for each in attached if each["type"] == "Link"],
+        "media": None if reply else [Media("image", None, each["url"]) for each in attached if each["type"] == "Image"],
+    }
+    agree(parse_activity(told, "orchard.example", NOW), expected, name)
+
+
+@pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
+@pytest.mark.parametrize("name", ["group", "person", "tombstone"])
+def test_recorded_objects_that_are_no_posts_say_so(name: str) -> None:
+    told = json.loads((RECORDINGS / "lemmy" / f"lemmy_objects_{name}.json").read_text())
+    with pytest.raises(ParseError, match="by whom is not told" if name == "tombstone" else "neither a post nor"):
+        parse_activity(told, "orchard.example", NOW)
+
+
+def expected_of(state: Lemmy, what: str) -> list[str]:
+    moments: list[tuple[int, datetime]] = [
+        (state.number - place, state.newest - timedelta(minutes=30 * place)) for place in range(state.number)
+    ]
+    shown = [number for number, at in moments if WINDOW.holds(at) and number not in state.deleted | state.removed]
+    return sorted(state.name(what, number) for number in shown)
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_each_post_is_handed_over_once_and_a_source_goes_on_from_any_page(tmp_path: Path, version: int) -> None:
+    state = Lemmy(NEWEST, version, deleted=frozenset({150}), removed=frozenset({140}))
+    state.faults = {1: (429, {"Retry-After": "0"}, b""), 3: (502, {}, b"")}
+    with lemmy(state) as server:
+        kinds = {"posts": None, "comments": None}
+        whole = {kind: Source("lemmy", server.url, kind, value, True) for kind, value in kinds.items()}
+        first = crawled({each: Counted() for each in whole.values()}, tmp_path / "stderr")
+        rest = {
+            Source("lemmy", f"{server.url}/again{page.number}", kind, None, True): (kind, page)
+            for kind, each in whole.items()
+            for page in first.sinks[each].pages[1:]
+        }
+        starts = {each: Counted(start=Position(page.number, page.cursor)) for each, (_, page) in rest.items()}
+        second = crawled(starts, tmp_path / "stderr")
+    for kind, each in whole.items():
+        found = sorted(str(post.id.global_id) for post in first.sinks[each].posts)
+        assert (found, first.reason(each)) == (expected_of(state, kind.removesuffix("s")), "")
+        rejects = [reject.reason for page in first.sinks[each].pages for reject in page.rejects]
+        assert sorted(rejects) == ["moderators removed it", "the author deleted it"]
+    for each, (kind, page) in rest.items():
+        told = [[post.id for post in again.posts] for again in second.sinks[each].pages]
+        pages = first.sinks[whole[kind]].pages[page.number :]
+        assert told == [[post.id for post in again.posts] for again in pages]
+
+
+def test_a_server_of_another_kind_is_one_line(tmp_path: Path) -> None:
+    with lemmy(Lemmy(NEWEST, version=9)) as server:
+        read = Source("lemmy", server.url, "posts", None, True)
+        outcome = crawled({read: Counted()}, tmp_path / "stderr")
+    assert outcome.reason(read).startswith("the server speaks neither version of the API")
+
+
+def test_a_sweep_of_a_server_has_a_row_per_post(tmp_path: Path) -> None:
+    state = Lemmy(NEWEST)
+    with lemmy(state) as server:
+        told = (
+            one_source(server.url, allow_private=True).replace('"mastodon"', '"lemmy"').replace('"public"', '"posts"')
+        )
+        (tmp_path / "sweep.toml").write_text(told.replace("[sweep]", "[sweep]\ndelay_seconds = 0.0"))
+        done = postsweep("crawl", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = pl.read_parquet(tmp_path / "archive/posts/**/*.parquet")
+    assert rows.height == rows["uid"].n_unique() == len(expected_of(state, "post"))
+    assert set(rows["lang"]) == {"en"}
