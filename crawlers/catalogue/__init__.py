@@ -2,6 +2,7 @@
 
 from crawlers.catalogue import (
     bluesky,
+    discourse,
     feed,
     hackernews,
     mastodon,
@@ -15,6 +16,7 @@ _MODULES = (
     hackernews,
     feed,
     telegram,
+    discourse,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}
