@@ -11,7 +11,8 @@ import pytest
 
 from crawlers.platforms.discourse import parse_post
 from crawlers.politeness import wait_told
-from crawlers.post import Account, Media, ParseError, PostId
+from crawlers.post import Account, Media, ParseError, PostId, input_digest
+from crawlers.sighting import Known
 from crawlers.sink import Position
 from crawlers.source import Source
 from tests.discourse_server import BUSY, MEMBERS, Discourse, Record, discourse, forum, post
@@ -21,6 +22,7 @@ from tests.shared_data import SHARED
 from tests.sweeps import one_source
 from tests.test_crawlers import NOW
 from tests.test_crawlers_spiders import WINDOW, Counted, Outcome, crawled
+from tests.test_rechecks import states, visited
 from tests.test_recordings import NOTHING, RECORDINGS, agree, moment
 
 HOST = "forum.example"
@@ -250,3 +252,18 @@ def test_a_sweep_of_a_forum_joins_replies_to_what_they_reply_to(tmp_path: Path) 
     rows = pl.read_parquet(tmp_path / "archive/posts/**/*.parquet")
     assert rows.height == rows["uid"].n_unique() == len(everything(state))
     assert rows.filter(pl.col("reply_to").is_in(rows["uid"].to_list())).height > 50
+
+
+def test_a_later_visit_tells_whose_deed_it_was_where_the_forum_still_shows_the_post() -> None:
+    changes: list[dict[str, Any]] = [{}, {"cooked": "<p>Now right.</p>"}, {"user_deleted": True}, {"hidden": True}, {}]
+    state = Discourse({number: post(number, WINDOW.since, 5, number, **each) for number, each in enumerate(changes, 2)})
+    del state.posts[6]
+    posts = []
+    for number in range(2, 7):
+        before = parse_post(post(number, WINDOW.since, 5, number), HOST, NOW)
+        digest = input_digest(before.title, before.warning, before.text)
+        name = before.id.global_id
+        posts.append(Known(f"uid{number}", "discourse", name, HOST, f"5/{number}", None, None, None, "reply", digest))
+    with discourse(state) as server:
+        kept = visited(source(server.url), posts)
+    assert states(kept) == ["alive", "edited", "removed_by_author", "removed_by_platform", "gone"]

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from crawlers.platforms.telegram import open_preview, parse_message, parse_preview
-from crawlers.post import Account, Media, Post, PostId
+from crawlers.post import Account, Media, Post, PostId, input_digest
+from crawlers.sighting import Known
 from crawlers.sink import Position
 from crawlers.source import Source
 from crawlers.text import names_account
@@ -20,6 +21,7 @@ from tests.sweeps import contents, one_source
 from tests.telegram_server import Message, Telegram, harbour, markup, telegram
 from tests.test_crawlers import NOW
 from tests.test_crawlers_spiders import WINDOW, Counted, Outcome, crawled
+from tests.test_rechecks import states, visited
 from tests.test_recordings import NOTHING, RECORDINGS, agree, moment
 
 CHANNEL = "harbour_notes"
@@ -287,3 +289,19 @@ def test_a_sweep_of_a_channel_names_it_nowhere_outside_identities(tmp_path: Path
     assert told
     assert not [path for path in told if CHANNEL.encode() in contents(path) or CHANNEL in path.name]
     assert CHANNEL not in done.stdout + done.stderr
+
+
+def test_a_later_visit_tells_a_message_that_is_gone_from_an_edited_one_and_from_another_messages_album() -> None:
+    texts = {1: "On time.", 2: "Late.", 3: "Gone.", 5: "Once a post of its own."}
+    state = Telegram(
+        {CHANNEL: {1: Message(1, WINDOW.since, "On time."), 2: Message(2, WINDOW.since, "Late, after all.")}}
+    )
+    state.channels[CHANNEL][4] = Message(4, WINDOW.since, "Four pictures", takes=4)
+    posts = [
+        Known(f"uid{number}", "telegram", f"{SITE}{CHANNEL}/{number}", None, None, None, None, None, "post",
+              input_digest(None, None, text))
+        for number, text in texts.items()
+    ]  # fmt: skip
+    with telegram(state) as server:
+        kept = visited(source(server.url), posts)
+    assert states(kept) == ["alive", "edited", "gone", "unknown"]

@@ -30,7 +30,7 @@ ABOUT = About(
     removals=findings(
         removed_by_author="`user_deleted`",
         removed_by_platform="`hidden`, `deleted_at`",
-        unknown="403 or 404 of the post: gone or not for everybody, and nobody says why",
+        unknown="404 of the post: gone, and nobody says why",
     ),
     verified=("recording", "documentation"),
 )

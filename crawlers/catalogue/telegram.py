@@ -22,8 +22,7 @@ ABOUT = About(
     costs="free",
     terms="pages for visitors, robots.txt is heeded; a channel can turn its preview off",
     removals=findings(
-        removed_by_platform="the channel's page says that it cannot be displayed",
-        unknown="a hole in the ids, and the embedded message is not found: gone, and nobody says why",
+        unknown="the embedded message is not found: gone, and nobody says why",
     ),
     verified=("recording", "documentation"),
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crawlers.rechecks import bluesky, feed, hackernews, mastodon
+from crawlers.rechecks import bluesky, discourse, feed, hackernews, mastodon, telegram
 from crawlers.sighting import Checker
 
 
@@ -21,5 +21,7 @@ RECHECKS: dict[str, Recheck] = {
     "bluesky": Recheck(bluesky.check, bluesky.BATCH),
     "feed": Recheck(feed.check, feed.BATCH),
     "hackernews": Recheck(hackernews.check, hackernews.BATCH, hackernews.HOME),
+    "telegram": Recheck(telegram.check, telegram.BATCH),
+    "discourse": Recheck(discourse.check, discourse.BATCH),
 }
 """One line per platform."""
