@@ -24,7 +24,7 @@ from scrapy.exceptions import (
 )
 from scrapy.http import Response
 
-from crawlers.politeness import retry_after, wait_for_reset
+from crawlers.politeness import retry_after, wait_for_reset, wait_told
 from crawlers.safety import PRIVATE, PublicResolver, is_public, literal_is_private
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Traffic
@@ -208,6 +208,8 @@ class Fetcher:
         wait = wait_for_reset(headers, now)
         if response.status == 429 or wait:
             self.traffic.rate_limited += 1
+        if response.status == 429 and "retry-after" not in headers:
+            wait = max(wait, wait_told(response.body))
         if response.status >= 300:
             wait = max(wait, retry_after(headers.get("retry-after"), now) or 0.0)
         self.host.hold(wait)

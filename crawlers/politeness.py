@@ -4,14 +4,17 @@ Sources: RFC 9110 section 10.2.3 (Retry-After), draft-ietf-httpapi-ratelimit-hea
 Bluesky, X and Reddit.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import isnan
+from math import isinf, isnan
 
 _LONGEST = 7 * 86400.0
 """A reset further away than this, in seconds, is read as another unit or a mistake, and not believed."""
+_MOST_TOLD = 10_000
+"""Bytes of an answer that are read for what it asks."""
 _EPOCH = 1e9
 """A number of seconds that is larger is a moment since 1970, not a span."""
 _EPOCH_MILLISECONDS = 1e11
@@ -29,6 +32,17 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     except (ValueError, TypeError, IndexError):
         return None
     return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+def wait_told(body: bytes) -> float:
+    """Seconds that the body of a 429 asks to wait, as Discourse writes it (`extras.wait_seconds`); 0 where it says
+    nothing."""
+    try:
+        found = json.loads(body[:_MOST_TOLD])
+        seconds = float(found["extras"]["wait_seconds"])
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
+        return 0.0
+    return seconds if seconds > 0 and not isinf(seconds) else 0.0
 
 
 def wait_for_reset(headers: Mapping[str, str], now: datetime) -> float:

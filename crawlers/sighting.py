@@ -16,9 +16,7 @@ if TYPE_CHECKING:  # readers of sightings need no crawler
     from crawlers.fetching import Fetcher
     from crawlers.settings import CrawlSettings
 
-State = Literal[
-    "alive", "edited", "removed_by_author", "removed_by_platform", "account_gone", "restricted", "unknown"
-]
+State = Literal["alive", "edited", "removed_by_author", "removed_by_platform", "account_gone", "restricted", "unknown"]
 """`restricted`: still there, and not for everybody (an age gate, a country, followers). `unknown`: not to be said, be
 it that the host was not to be read or that it does not tell why the post is gone (`GONE`)."""
 

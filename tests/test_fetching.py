@@ -77,6 +77,12 @@ def test_retry_after_is_waited_out_and_counted() -> None:
     assert server.waits == [pytest.approx(7, abs=1)]
 
 
+def test_a_wait_that_only_the_body_of_a_429_tells_is_waited_out() -> None:
+    server = Server(answer(429, b'{"extras": {"wait_seconds": 17}}'), answer(200))
+    assert server.get().status == 200
+    assert 16 < server.waits[0] <= 17
+
+
 def test_a_limit_that_is_used_up_is_waited_for_before_the_next_request_whatever_the_answer_was() -> None:
     used_up = {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "30"}
     for first in (answer(200, **used_up), answer(404, **used_up), answer(302, Location="/y", **used_up)):

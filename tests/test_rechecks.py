@@ -232,12 +232,19 @@ KNOWN: dict[str, Callable[[str], list[Known]]] = {
         Known("uid1", "hackernews", f"{SITE}/item?id=1", None, None, None, None, None, "post", None),
     ],
     "feed": lambda base: [Known("uid1", "feed", None, urlsplit(base).netloc, "1", None, None, None, "article", None)],
+    "telegram": lambda _: [
+        Known("uid1", "telegram", "https://t.me/harbour_notes/7", None, None, None, None, None, "post", None),
+    ],
+    "discourse": lambda base: [
+        Known("uid1", "discourse", f"{base}/p/7", urlsplit(base).netloc, "5/1", None, None, None, "post", None),
+    ],
 }
 
 
 @pytest.mark.parametrize("answer", [answer for _, answer in ANSWERS], ids=[name for name, _ in ANSWERS])
 @pytest.mark.parametrize(("platform", "kind"), [
     ("mastodon", "public"), ("bluesky", "author"), ("bluesky", "records"), ("hackernews", "items"), ("feed", "feed"),
+    ("telegram", "channel"), ("discourse", "posts"),
 ])  # fmt: skip
 def test_a_server_that_answers_everything_alike_removes_nothing(platform: str, kind: str, answer: Reply) -> None:
     with serving(lambda _: answer) as running:

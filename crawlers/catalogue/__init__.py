@@ -2,6 +2,7 @@
 
 from crawlers.catalogue import (
     bluesky,
+    discourse,
     feed,
     hackernews,
     lemmy,
@@ -9,6 +10,7 @@ from crawlers.catalogue import (
     x,
     youtube,
     reddit,
+    telegram,
 )
 from crawlers.catalogue.about import About
 
@@ -21,6 +23,8 @@ _MODULES = (
     youtube,
     reddit,
     feed,
+    telegram,
+    discourse,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from crawlers.rechecks import bluesky, feed, hackernews, mastodon, x
+from crawlers.rechecks import bluesky, discourse, feed, hackernews, mastodon, telegram
 from crawlers.sighting import Checker
 
 
@@ -22,5 +23,7 @@ RECHECKS: dict[str, Recheck] = {
     "feed": Recheck(feed.check, feed.BATCH),
     "hackernews": Recheck(hackernews.check, hackernews.BATCH, hackernews.HOME),
     "x": Recheck(x.check, x.BATCH, x.HOME),
+    "telegram": Recheck(telegram.check, telegram.BATCH),
+    "discourse": Recheck(discourse.check, discourse.BATCH),
 }
 """One line per platform."""

@@ -184,7 +184,9 @@ class _Search:
         told = answer.json()
         hits, total = (told.get("hits"), told.get("nbHits")) if isinstance(told, dict) else (None, None)
         if not isinstance(hits, list) or type(total) is not int or total < 0:
-            raise SourceGapError("the answer is no list of hits with their number; the search is at https://hn.algolia.com")
+            raise SourceGapError(
+                "the answer is no list of hits with their number; the search is at https://hn.algolia.com"
+            )
         times = [hit.get("created_at_i") for hit in hits if isinstance(hit, dict)]
         if any(isinstance(time, int) and not asked.start <= time < asked.end for time in times):
             raise SourceGapError("the search shows hits of other times than were asked for")

@@ -1,0 +1,37 @@
+"""Telegram channels: each message by the page that embeds it. Who took one away is not told."""
+
+from collections.abc import AsyncIterator
+
+from crawlers.fetching import SourceGapError
+from crawlers.platforms.telegram import open_preview, parse_message
+from crawlers.post import ParseError
+from crawlers.sighting import Known, Sighting, Visit, alive, gone, unknown
+
+BATCH = 100
+STRANGE = "not a message's page"
+_SITE = "https://t.me/"
+_NOT_FOUND = "Post not found"
+
+
+async def check(visit: Visit) -> AsyncIterator[Sighting]:
+    """One request a post. Errors: SourceGapError."""
+    for known in visit.posts:
+        yield await _one(visit, known)
+
+
+async def _one(visit: Visit, known: Known) -> Sighting:
+    path = (known.global_id or "").removeprefix(_SITE)
+    answer = await visit.fetcher.get_page(f"/{path}", {"embed": "1", "mode": "tme"})
+    if answer.status in (401, 403):
+        raise SourceGapError(f"the server refuses visitors (HTTP {answer.status})")
+    preview = open_preview(answer.body)
+    if answer.status == 200 and _NOT_FOUND in preview.errors:
+        return gone(known, 200, "post not found")
+    for message in preview.messages:
+        try:
+            post = parse_message(message, visit.source.authority, answer.fetched_at)
+        except ParseError:
+            continue
+        if post.id.global_id == known.global_id:
+            return alive(known, post)
+    return unknown(known, STRANGE, answer.status)
