@@ -36,7 +36,9 @@ _URL = rf"https?://(?:[^{_STOP}]|\([^{_STOP}]*\))*(?:[^{_LAST}]|\([^{_STOP}]*\))
 _HOST = r"(?<![A-Za-z0-9_@/.:-])(?:[A-Za-z0-9-]+\.)+"
 _BARE = rf"{_HOST}[A-Za-z]{{2,}}/(?:[^{_STOP}]*[^{_LAST}])?"
 # ASCII where there is any: a name is not read into Chinese or Japanese that follows it.
-_SCHEMED = r"(?:(?:at://|acct:)(?:[!#-&(-;=?-~]+|[^\s<>\"'，。]+)|did:[a-z]+:[A-Za-z0-9._:%-]+(?:/[\w.~/-]+)?)(?<![.,;:!?)])"
+_SCHEMED = (
+    r"(?:(?:at://|acct:)(?:[!#-&(-;=?-~]+|[^\s<>\"'，。]+)|did:[a-z]+:[A-Za-z0-9._:%-]+(?:/[\w.~/-]+)?)(?<![.,;:!?)])"
+)
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
 # A name in Latin letters ends where other scripts begin; a name that begins in another script runs to the next space.
 # What stands before must not make it the rest of a mail address.
@@ -49,9 +51,7 @@ _WHOLE_HANDLE = re.compile(_HANDLE)
 _ASCII = re.compile(r"[!-~]*")
 _READ_INTO = re.compile(rf"{END}(?=[.,;:!?]*[^{_LAST}])")
 
-_PROFILE = re.compile(
-    r"^/(?:web/)?@[^/]|^/(?:users|profile|user|ap/users)/[^/]+|^/u/(?!\d(?:/|$))[^/]+", re.IGNORECASE
-)
+_PROFILE = re.compile(r"^/(?:web/)?@[^/]|^/(?:users|profile|user|ap/users)/[^/]+|^/u/(?!\d(?:/|$))[^/]+", re.IGNORECASE)
 _FIRST = r"^/(?!(?:hashtag|search|explore|intent|share|home|i|p|tv|reels?|about)(?:/|$))\w+"
 _PROFILE_OF = {
     "youtube.com": re.compile(r"^/(?:c|channel)/[^/]+"),
@@ -59,7 +59,8 @@ _PROFILE_OF = {
     "twitter.com": re.compile(_FIRST),
     "instagram.com": re.compile(_FIRST),
     "facebook.com": re.compile(r"^/(?:profile\.php|people/)"),
-    "weibo.com": re.compile(r"^/(?:n/|\d{5,})"),
+    "weibo.com": re.compile(r"^/(?:n/[^/]|\d{5,}|\w{4,}/?$)"),
+    "weibo.cn": re.compile(r"^/(?:n|profile)/[^/]"),
 }
 """Paths that name an account on one site only: elsewhere `/c/economy` is a part of a newspaper."""
 # An address can carry another one, or a name: viewers, previews and proxies of posts and pictures do. A place on a map

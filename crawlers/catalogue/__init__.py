@@ -5,6 +5,7 @@ from crawlers.catalogue import (
     feed,
     hackernews,
     mastodon,
+    weibo,
 )
 from crawlers.catalogue.about import About
 
@@ -13,6 +14,7 @@ _MODULES = (
     bluesky,
     hackernews,
     feed,
+    weibo,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}
