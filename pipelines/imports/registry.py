@@ -2,10 +2,13 @@
 
 from pipelines.imports.kinds import ImportKind
 from pipelines.imports.warc import WARC
+from pipelines.imports.weibo import WEIBO_CRAWLER, WEIBO_SEARCH
 
 KINDS: dict[str, ImportKind] = {
     kind.name: kind
     for kind in (
         WARC,
+        WEIBO_CRAWLER,
+        WEIBO_SEARCH,
     )
 }  # fmt: skip
