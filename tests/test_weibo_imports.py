@@ -27,7 +27,7 @@ def fixture(name: str) -> dict[str, Any]:
 def imported(folder: Path, kind: str, *files: Path) -> pl.DataFrame:
     request = ImportRequest(kind_of(kind, None), files, folder / "archive", "h1")
     assert import_files(request, Progress()) == Exit.DONE
-    return pl.read_parquet(folder / "archive/posts/sweep=h1/*/*.parquet").sort("uid")
+    return pl.read_parquet(folder / "archive/posts/**/*.parquet", hive_partitioning=True).sort("uid")
 
 
 def written(path: Path, *rows: dict[str, Any]) -> Path:
@@ -67,3 +67,20 @@ def test_what_a_search_showed_joins_with_the_same_post_of_an_account(tmp_path: P
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def test_a_folder_of_mediacrawler_is_a_source_for_each_platform(tmp_path: Path) -> None:
+    cases = sorted(FOLDER.glob("*/mediacrawler-*")) + sorted(FOLDER.glob("mediacrawler/*"))
+    records = [json.loads((case / "input.json").read_text(encoding="utf-8")) for case in cases]
+    lines = tmp_path / "contents.jsonl"
+    lines.write_text("\n".join(json.dumps(each, ensure_ascii=False) for each in records[:7]))
+    whole = tmp_path / "comments.json"
+    whole.write_text(json.dumps(records[7:], ensure_ascii=False))
+    found = imported(tmp_path, "mediacrawler", lines, whole)
+    platforms = {"weibo", "xiaohongshu", "douyin", "bilibili", "kuaishou", "zhihu", "tieba"}
+    assert set(found["platform"]) == platforms
+    assert found.height == len(records) - 1  # one is an account
+    uids = set(found["uid"])
+    replies = found.filter(kind="reply")
+    assert replies.height == 6
+    assert replies.filter(pl.col("reply_to").is_in(uids)).height == 5  # one replies to a comment that is not there

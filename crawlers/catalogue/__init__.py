@@ -1,11 +1,16 @@
 """The catalogue of platforms: one module of plain facts each. It imports no parser, so a sweep file is checked fast."""
 
 from crawlers.catalogue import (
+    bilibili,
     bluesky,
     feed,
     hackernews,
+    kuaishou,
     mastodon,
+    tieba,
     weibo,
+    xiaohongshu,
+    zhihu,
 )
 from crawlers.catalogue.about import About
 
@@ -15,6 +20,11 @@ _MODULES = (
     hackernews,
     feed,
     weibo,
+    tieba,
+    kuaishou,
+    zhihu,
+    bilibili,
+    xiaohongshu,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}

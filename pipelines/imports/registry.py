@@ -1,6 +1,7 @@
 """All kinds of captures that need no map file."""
 
 from pipelines.imports.kinds import ImportKind
+from pipelines.imports.mediacrawler import MEDIACRAWLER
 from pipelines.imports.warc import WARC
 from pipelines.imports.weibo import WEIBO_CRAWLER, WEIBO_SEARCH
 
@@ -8,6 +9,7 @@ KINDS: dict[str, ImportKind] = {
     kind.name: kind
     for kind in (
         WARC,
+        MEDIACRAWLER,
         WEIBO_CRAWLER,
         WEIBO_SEARCH,
     )
