@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crawlers.rechecks import bluesky, feed, hackernews, mastodon
+from crawlers.rechecks import bluesky, feed, hackernews, mastodon, weibo
 from crawlers.sighting import Checker
 
 
@@ -21,5 +21,6 @@ RECHECKS: dict[str, Recheck] = {
     "bluesky": Recheck(bluesky.check, bluesky.BATCH),
     "feed": Recheck(feed.check, feed.BATCH),
     "hackernews": Recheck(hackernews.check, hackernews.BATCH, hackernews.HOME),
+    "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),
 }
 """One line per platform."""

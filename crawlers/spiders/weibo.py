@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from crawlers.fetching import Answer, LeavesHostError, SourceGapError
 from crawlers.platforms.weibo import cut, mblogs_in, mid_of, native_id, parse_mblog
 from crawlers.post import ParseError, Post
+from crawlers.sighting import Visit
 from crawlers.sink import Page
 from crawlers.spiders.pages import Parsed, Reading, Trail, created, is_past, parse_records
 
@@ -144,7 +145,7 @@ def _page(number: int, cursor: str | None, following: str | None, parsed: Parsed
 class Session:
     """Asks m.weibo.cn as the operator, and knows its gates."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading | Visit) -> None:
         source, cookie = reading.source, reading.settings.environment.get(COOKIE, "").strip()
         if not cookie:
             raise SourceGapError(
@@ -207,8 +208,7 @@ class Session:
         if told.get("ok") == 1 and isinstance(told.get("data"), dict):
             return await self.whole(told["data"], answer, reading)
         await self.check()
-        said = told.get("msg")
-        if isinstance(said, str) and (_GONE.search(said) or _NO_MORE.search(said)):
+        if says_gone(told):
             return "the platform shows no post at this address"
         raise SourceGapError("the server answers with an error that is not known (ok is not 1)")
 
@@ -230,6 +230,12 @@ class Session:
             return mblog
         full = {**short, "longText": {"longTextContent": text}}
         return full if short is mblog else {**mblog, "retweeted_status": full}
+
+
+def says_gone(told: dict[str, Any]) -> bool:
+    """Whether a refusal says that there is no such post, or none for this session."""
+    said = told.get("msg")
+    return isinstance(said, str) and (_GONE.search(said) or _NO_MORE.search(said)) is not None
 
 
 def _gate(seen: str) -> GateError:
