@@ -52,6 +52,10 @@ class SourceGapError(Exception):
         self.span = span
 
 
+class LeavesHostError(SourceGapError):
+    """The server redirects to another host, where some send visitors to log in."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A final answer. Header names are in lower case."""
@@ -196,7 +200,7 @@ class Fetcher:
             place == (here.scheme, here.port) or (here.scheme == "http" and place in _SECURE)
         )
         if not stays:
-            raise SourceGapError("the server redirects to another host; name that host as the source if it is meant")
+            raise LeavesHostError("the server redirects to another host; name that host as the source if it is meant")
         if redirects > _MOST_REDIRECTS:
             raise SourceGapError("the server redirects without end")
         return request.replace(url=target)

@@ -60,7 +60,8 @@ _PROFILE_OF = {
     "twitter.com": re.compile(_FIRST),
     "instagram.com": re.compile(_FIRST),
     "facebook.com": re.compile(r"^/(?:profile\.php|people/)"),
-    "weibo.com": re.compile(r"^/(?:n/|\d{5,})"),
+    "weibo.com": re.compile(r"^/(?:n/[^/]|\d{5,}|\w{4,}/?$)"),
+    "weibo.cn": re.compile(r"^/(?:n|profile)/[^/]"),
     "t.me": re.compile(_CHANNEL),
     "telegram.me": re.compile(_CHANNEL),
 }

@@ -1,16 +1,22 @@
 """The catalogue of platforms: one module of plain facts each. It imports no parser, so a sweep file is checked fast."""
 
 from crawlers.catalogue import (
+    bilibili,
     bluesky,
     discourse,
     feed,
     hackernews,
+    kuaishou,
     lemmy,
     mastodon,
-    x,
-    youtube,
     reddit,
     telegram,
+    tieba,
+    weibo,
+    x,
+    xiaohongshu,
+    youtube,
+    zhihu,
 )
 from crawlers.catalogue.about import About
 
@@ -25,6 +31,12 @@ _MODULES = (
     feed,
     telegram,
     discourse,
+    weibo,
+    tieba,
+    kuaishou,
+    zhihu,
+    bilibili,
+    xiaohongshu,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from crawlers.rechecks import bluesky, feed, hackernews, mastodon, x
-from crawlers.rechecks import bluesky, discourse, feed, hackernews, mastodon, telegram
+from crawlers.rechecks import bluesky, discourse, feed, hackernews, mastodon, telegram, weibo, x
 from crawlers.sighting import Checker
 
 
@@ -25,5 +24,6 @@ RECHECKS: dict[str, Recheck] = {
     "x": Recheck(x.check, x.BATCH, x.HOME),
     "telegram": Recheck(telegram.check, telegram.BATCH),
     "discourse": Recheck(discourse.check, discourse.BATCH),
+    "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),
 }
 """One line per platform."""

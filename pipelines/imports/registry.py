@@ -1,13 +1,18 @@
 """All kinds of captures that need no map file."""
 
 from pipelines.imports.kinds import ImportKind
+from pipelines.imports.mediacrawler import MEDIACRAWLER
 from pipelines.imports.twarc import TWARC
 from pipelines.imports.warc import WARC
+from pipelines.imports.weibo import WEIBO_CRAWLER, WEIBO_SEARCH
 
 KINDS: dict[str, ImportKind] = {
     kind.name: kind
     for kind in (
         WARC,
         TWARC,
+        MEDIACRAWLER,
+        WEIBO_CRAWLER,
+        WEIBO_SEARCH,
     )
 }  # fmt: skip
