@@ -60,13 +60,14 @@ _PROFILE_OF = {
     "instagram.com": re.compile(_FIRST),
     "facebook.com": re.compile(r"^/(?:profile\.php|people/)"),
     "weibo.com": re.compile(r"^/(?:n/|\d{5,})"),
+    "iesdouyin.com": re.compile(r"^/share/user/"),
 }
 """Paths that name an account on one site only: elsewhere `/c/economy` is a part of a newspaper."""
 # An address can carry another one, or a name: viewers, previews and proxies of posts and pictures do. A place on a map
 # is no name.
 _CARRIED = re.compile(
     r"/@(?=[^/])(?!-?\d+\.\d+,)|[?&=]@\w|at://|did:[a-z]+:|acct:|bsky\.app/profile/|\.bsky\.social\b"
-    r"|/users/[^/]+/statuses/",
+    r"|/users/[^/]+/statuses/|[?&]__biz=",
     re.IGNORECASE,
 )
 

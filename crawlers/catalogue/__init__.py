@@ -2,9 +2,11 @@
 
 from crawlers.catalogue import (
     bluesky,
+    douyin,
     feed,
     hackernews,
     mastodon,
+    wechat,
 )
 from crawlers.catalogue.about import About
 
@@ -13,6 +15,8 @@ _MODULES = (
     bluesky,
     hackernews,
     feed,
+    wechat,
+    douyin,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}
