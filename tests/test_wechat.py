@@ -170,3 +170,11 @@ def test_a_list_of_articles_becomes_rows_of_a_sealed_sweep_and_no_row_leads_back
     assert BIZ not in str(rows.to_dicts()) + done.stderr
     rejects = pl.read_parquet(tmp_path / "archive/rejects/**/*.parquet")
     assert rejects["reason"].to_list() == ["its publisher deleted it"]
+
+
+def test_saved_pages_are_imported_and_what_is_gone_is_a_reject(tmp_path: Path) -> None:
+    (tmp_path / "one.html").write_text(article(MIDS[0], "第一号通告", "渡轮照常。"))
+    (tmp_path / "two.html").write_text(message(DELETED))
+    done = postsweep("import", "wechat", "one.html", "two.html", "--archive", "archive", "--sweep", "h1", cwd=tmp_path)
+    assert "its publisher deleted it" in str(pl.read_parquet(tmp_path / "archive/rejects/**/*.parquet").to_dicts())
+    assert pl.read_parquet(tmp_path / "archive/posts/**/*.parquet")["text"].to_list() == ["渡轮照常。"], done.stderr
