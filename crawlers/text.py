@@ -64,13 +64,14 @@ _PROFILE_OF = {
     "weibo.cn": re.compile(r"^/(?:n|profile)/[^/]"),
     "t.me": re.compile(_CHANNEL),
     "telegram.me": re.compile(_CHANNEL),
+    "iesdouyin.com": re.compile(r"^/share/user/"),
 }
 """Paths that name an account on one site only: elsewhere `/c/economy` is a part of a newspaper."""
 # An address can carry another one, or a name: viewers, previews and proxies of posts and pictures do. A place on a map
 # is no name.
 _CARRIED = re.compile(
     r"/@(?=[^/])(?!-?\d+\.\d+,)|[?&=]@\w|at://|did:[a-z]+:|acct:|bsky\.app/profile/|\.bsky\.social\b"
-    r"|/users/[^/]+/statuses/|//\w+\.t\.me\b",
+    r"|/users/[^/]+/statuses/|//\w+\.t\.me\b|[?&]__biz=",
     re.IGNORECASE,
 )
 

@@ -4,6 +4,7 @@ from crawlers.catalogue import (
     bilibili,
     bluesky,
     discourse,
+    douyin,
     feed,
     hackernews,
     kuaishou,
@@ -12,6 +13,7 @@ from crawlers.catalogue import (
     reddit,
     telegram,
     tieba,
+    wechat,
     weibo,
     x,
     xiaohongshu,
@@ -37,6 +39,8 @@ _MODULES = (
     zhihu,
     bilibili,
     xiaohongshu,
+    wechat,
+    douyin,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}

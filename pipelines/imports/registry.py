@@ -2,6 +2,7 @@
 
 from pipelines.imports.kinds import ImportKind
 from pipelines.imports.mediacrawler import MEDIACRAWLER
+from pipelines.imports.saved_pages import DOUYIN, WECHAT
 from pipelines.imports.twarc import TWARC
 from pipelines.imports.warc import WARC
 from pipelines.imports.weibo import WEIBO_CRAWLER, WEIBO_SEARCH
@@ -14,5 +15,7 @@ KINDS: dict[str, ImportKind] = {
         MEDIACRAWLER,
         WEIBO_CRAWLER,
         WEIBO_SEARCH,
+        WECHAT,
+        DOUYIN,
     )
 }  # fmt: skip
