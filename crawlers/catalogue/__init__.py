@@ -5,6 +5,7 @@ from crawlers.catalogue import (
     feed,
     hackernews,
     mastodon,
+    nostr,
 )
 from crawlers.catalogue.about import About
 
@@ -12,6 +13,7 @@ _MODULES = (
     mastodon,
     bluesky,
     hackernews,
+    nostr,
     feed,
 )
 
