@@ -11,6 +11,7 @@ from crawlers.platforms.bluesky import POST, parse_feed_item, parse_record, pars
 from crawlers.platforms.optouts import OPTED_OUT, opted_out
 from crawlers.post import Post
 from crawlers.sink import Page, Reject
+from crawlers.spiders import jetstream
 from crawlers.spiders.pages import Reading, Trail, created, earliest, is_past, parse_records
 
 LIMIT = 100
@@ -28,8 +29,8 @@ _ERRORS = frozenset(
 
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
-    """Reads an author feed, a repository's records or a search. Errors: SourceGapError."""
-    kind = {"author": _author, "records": _records, "search": _search}[reading.source.kind]
+    """Reads an author feed, a repository's records, a search or a Jetstream. Errors: SourceGapError."""
+    kind = {"author": _author, "records": _records, "search": _search, "jetstream": jetstream.read}[reading.source.kind]
     async for page in kind(reading):
         yield page
 
