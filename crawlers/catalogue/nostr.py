@@ -30,6 +30,6 @@ ABOUT = About(
         removed_by_author="an event of kind 5 by its author names it",
         unknown="the relay does not have it any more, and no deletion",
     ),
-    verified=("documentation",),
+    verified=("real server",),
     schemes=("wss", "ws"),
 )
