@@ -104,7 +104,7 @@ class Fetcher:
         self.settings = settings
         self.traffic = Traffic()
         self._download = download
-        self._sleep = sleep
+        self.sleep = sleep
 
     async def get(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
         """Gets a path of the source's base address. Errors: SourceGapError."""
@@ -162,8 +162,7 @@ class Fetcher:
     async def _once(self, request: Request) -> tuple[Response | None, str]:
         if literal_is_private(request.url) and not self.source.allow_private:
             raise SourceGapError(_PRIVATE)
-        if (left := self.host.ready_at - time.monotonic()) > 0:
-            await self._pause(left)
+        await self.turn()
         self.traffic.requests += 1
         try:
             response = await self._download(request.replace(dont_filter=True))
@@ -185,7 +184,7 @@ class Fetcher:
         if connected is not None and not self.source.allow_private and not is_public(str(connected)):
             raise SourceGapError(_PRIVATE)
         self.traffic.bytes += len(response.body)
-        self._heed(response)
+        self.heed(response.status, _headers(response), response.body)
         return response, ""
 
     def _redirected(self, request: Request, response: Response, redirects: int) -> Request:
@@ -205,16 +204,21 @@ class Fetcher:
             raise SourceGapError("the server redirects without end")
         return request.replace(url=target)
 
-    def _heed(self, response: Response) -> None:
+    async def turn(self) -> None:
+        """Waits until the host takes the next request. Errors: SourceGapError when that is longer than allowed."""
+        if (left := self.host.ready_at - time.monotonic()) > 0:
+            await self._pause(left)
+
+    def heed(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
         """Holds the host for as long as an answer asks, whatever it answers: whoever asks next waits, this source with
-        its next try or page, or the source after it."""
-        headers, now = _headers(response), datetime.now(UTC)
+        its next try or page, or the source after it. `headers` has names in lower case."""
+        now = datetime.now(UTC)
         wait = wait_for_reset(headers, now)
-        if response.status == 429 or wait:
+        if status == 429 or wait:
             self.traffic.rate_limited += 1
-        if response.status == 429 and "retry-after" not in headers:
-            wait = max(wait, wait_told(response.body))
-        if response.status >= 300:
+        if status == 429 and "retry-after" not in headers:
+            wait = max(wait, wait_told(body))
+        if status >= 300:
             wait = max(wait, retry_after(headers.get("retry-after"), now) or 0.0)
         self.host.hold(wait)
 
@@ -227,7 +231,7 @@ class Fetcher:
                 f"the waits for this source come to {total:.0f} s, more than the {most:.0f} s allowed in all"
             )
         self.traffic.waited_seconds += seconds
-        await self._sleep(seconds)
+        await self.sleep(seconds)
         self.host.ready_at = 0.0
 
 

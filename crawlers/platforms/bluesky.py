@@ -1,8 +1,10 @@
-"""Posts of Bluesky: views from an AppView (app.bsky.feed.defs) and records from a PDS (app.bsky.feed.post). Pure."""
+"""Posts of Bluesky: views from an AppView (app.bsky.feed.defs), records from a PDS (app.bsky.feed.post) and commits of
+a Jetstream. Pure."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from crawlers.platforms.fields import (
     Record,
@@ -34,6 +36,11 @@ from crawlers.text import (
 PARSER_VERSION = 2
 PLATFORM = "bluesky"
 POST = "app.bsky.feed.post"
+_KEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
+_DID = re.compile(r"did:[a-z]+:[A-Za-z0-9._:%-]{1,2048}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
+_TIME_KEY = re.compile(rf"[234567abcdefghij][{_DIGITS}]{{12}}")
 
 
 def parse_feed_item(payload: object, host: str, fetched_at: datetime) -> Post:
@@ -103,6 +110,48 @@ def parse_record(payload: object, did: str, host: str, fetched_at: datetime) -> 
         fetched_at=fetched_at,
         raw=item,
     )
+
+
+def parse_commit(payload: object, host: str, fetched_at: datetime) -> Post:
+    """A commit of a Jetstream: a post that was written or changed; a deletion is none. Errors: ParseError."""
+    event = record(payload, "event")
+    did, commit = needed_text(event, "did"), record(event.get("commit"), "commit")
+    if _DID.fullmatch(did) is None:
+        raise ParseError("did", "not a DID")
+    key, operation = needed_text(commit, "rkey", "commit."), needed_text(commit, "operation", "commit.")
+    if needed_text(commit, "collection", "commit.") != POST or _KEY.fullmatch(key) is None:
+        raise ParseError("commit", "not of a post")
+    if operation == "delete":
+        raise ParseError("commit.operation", "deleted by its author")
+    if operation not in ("create", "update"):
+        raise ParseError("commit.operation", "not a known operation")
+    moment = count(event, "time_us")
+    if moment is None or moment >= 1 << 52:
+        raise ParseError("time_us", "missing or not a time")
+    server_time = _EPOCH + timedelta(microseconds=moment)
+    post = _post(
+        uri=f"at://{did}/{POST}/{key}",
+        value=record(commit.get("record"), "commit.record"),
+        account=Account(did),
+        host=host,
+        fetched_at=fetched_at,
+        server_time=server_time,
+        raw=event,
+    )
+    return replace(post, edited_at=server_time) if operation == "update" else post
+
+
+def written_at(key: str) -> datetime:
+    """The time in a record's key (atproto.com/specs/tid), by the author's clock. Errors: ParseError."""
+    if _TIME_KEY.fullmatch(key) is None:
+        raise ParseError("rkey", "not made of a time")
+    found = 0
+    for letter in key:
+        found = found << 5 | _DIGITS.index(letter)
+    micros = found >> 10
+    if micros >= 1 << 52:
+        raise ParseError("rkey", "not made of a time")
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def _post(

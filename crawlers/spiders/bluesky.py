@@ -3,17 +3,23 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.bluesky import POST, parse_feed_item, parse_record, parse_view
+from crawlers.platforms.car import Repository
 from crawlers.platforms.optouts import OPTED_OUT, opted_out
-from crawlers.post import Post
+from crawlers.post import ParseError, Post
 from crawlers.sink import Page, Reject
+from crawlers.spiders import jetstream
 from crawlers.spiders.pages import Reading, Trail, created, earliest, is_past, parse_records
 
 LIMIT = 100
+_OF_REPOSITORY = 1_000
+"""Records of a page of a repository that came in one answer."""
 IDENTIFIER, PASSWORD = "POSTSWEEP_BLUESKY_IDENTIFIER", "POSTSWEEP_BLUESKY_APP_PASSWORD"
 SEARCH_DEPTH = 9_900
 """Hits after which a search's cursors are known to end, though more exist."""
@@ -28,8 +34,9 @@ _ERRORS = frozenset(
 
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
-    """Reads an author feed, a repository's records or a search. Errors: SourceGapError."""
-    kind = {"author": _author, "records": _records, "search": _search}[reading.source.kind]
+    """Reads an author feed, a repository's records, a search or a Jetstream. Errors: SourceGapError."""
+    kinds = {"author": _author, "records": _records, "search": _search, "repo": _repo, "jetstream": jetstream.read}
+    kind = kinds[reading.source.kind]
     async for page in kind(reading):
         yield page
 
@@ -63,6 +70,37 @@ async def _records(reading: Reading) -> AsyncIterator[Page]:
 
     async for page in _walk(reading, "com.atproto.repo.listRecords", query, "records", parse, stops=False):
         yield page
+
+
+async def _repo(reading: Reading) -> AsyncIterator[Page]:
+    """The whole repository in one answer, block by block checked against its hashes; a cursor is the key that a page
+    began after, and going on asks for the repository again."""
+    did = await _did(reading.fetcher, str(reading.source.value))
+    answer = await reading.fetcher.get("/xrpc/com.atproto.sync.getRepo", {"did": did})
+    if answer.status != 200:
+        _checked(answer)
+    number, cursor = reading.start.page, reading.start.cursor
+    host = reading.source.authority
+    try:
+        repository = Repository(BytesIO(answer.body))
+        if repository.did != did:
+            raise SourceGapError("the server gives another repository than was asked for")
+        if any(map(opted_out, repository.records("app.bsky.actor.profile"))):
+            reject = Reject(None, "account", OPTED_OUT)
+            yield Page(number, cursor, None, [], [reject], answer.fetched_at)
+            return
+        items = (item for item in repository.records(POST) if item["uri"] > (cursor or ""))
+        while batch := list(islice(items, _OF_REPOSITORY)):
+            parsed = parse_records(
+                batch, lambda item: parse_record(item, did, host, answer.fetched_at), reading.window, created
+            )
+            following = batch[-1]["uri"] if len(batch) == _OF_REPOSITORY else None
+            yield Page(number, cursor, following, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
+            number, cursor = number + 1, following
+    except ParseError as error:
+        raise SourceGapError(f"the repository cannot be read: {error}") from None
+    if number == reading.start.page or cursor is not None:
+        yield Page(number, cursor, None, [], [], answer.fetched_at)
 
 
 async def _search(reading: Reading) -> AsyncIterator[Page]:
