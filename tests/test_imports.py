@@ -409,3 +409,86 @@ def test_an_import_is_told_and_reported_by_its_archive_and_id(tmp_path: Path) ->
     )
     crawled = postsweep("crawl", "h1.toml", cwd=tmp_path)
     assert (crawled.returncode, "has no [[source]]" in crawled.stderr) == (2, True)
+
+
+# Captures of platforms, made of the fixtures
+
+
+def fixture(name: str) -> bytes:
+    """The input of a fixture."""
+    (found,) = (Path(__file__).parent / "fixtures" / name).glob("input.*")
+    return found.read_bytes()
+
+
+def one_line(name: str) -> bytes:
+    return json.dumps(json.loads(fixture(name)), ensure_ascii=False).encode()
+
+
+def test_a_dump_of_reddit_is_posts_and_what_was_removed_is_told(tmp_path: Path) -> None:
+    names = ("text-post", "comment", "link-of-an-early-dump", "comment-of-an-early-dump", "removed-by-moderators")
+    file = tmp_path / "RS_2019-04.zst"
+    file.write_bytes(zstd.compress(b"\n".join(one_line(f"reddit/{name}") for name in names)))
+    assert imported(tmp_path, file, kind="pushshift") == Exit.DONE
+    assert posts(tmp_path).height == 4
+    assert "removed" in " ".join(posts(tmp_path, "rejects")["reason"].to_list())
+
+
+def test_saved_pages_of_wechat_and_douyin_are_posts_and_those_that_are_gone_are_told(tmp_path: Path) -> None:
+    for kind, names in {
+        "wechat": ("article-with-pictures-and-source", "text", "deleted-by-its-publisher", "asks-for-a-verification"),
+        "douyin": ("video-with-a-warning", "render-data", "removed-for-a-violation", "script-page"),
+    }.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.html").write_bytes(fixture(f"{kind}/{name}"))
+        assert imported(folder, *sorted(folder.glob("*.html")), kind=kind) == Exit.DONE
+        assert posts(folder).height == 2
+        assert posts(folder, "rejects").height == 2
+
+
+def test_a_warc_of_pages_for_people_and_of_weibo_is_posts(tmp_path: Path) -> None:
+    shapes = ("card-with-markup", "ajax-that-was-edited", "api-answer", "cut-text", "stub-of-its-author")
+    cards = [{"card_type": 9, "mblog": json.loads(fixture(f"weibo/{name}"))} for name in shapes]
+    weibo = json.dumps({"ok": 1, "data": {"cards": cards}}).encode()
+    wechat = fixture("wechat/article-with-pictures-and-source")
+    file = warc(
+        tmp_path / "capture.warc",
+        [
+            ("https://m.weibo.cn/api/container/getIndex?containerid=1076031", 200, "application/json", weibo, {}),
+            ("https://mp.weixin.qq.com/s?__biz=MzA1&mid=1&idx=1&sn=ab", 200, "text/html", wechat, {}),
+            ("https://www.iesdouyin.com/share/video/7/", 200, "text/html", fixture("douyin/render-data"), {}),
+            ("https://t.me/s/harbour", 200, "text/html", fixture("telegram/album-with-caption"), {}),
+        ],
+    )
+    assert imported(tmp_path, file, kind="warc") == Exit.DONE
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    assert manifest["counts"]["platforms"] == {"douyin": 1, "telegram": 1, "wechat": 1, "weibo": 4}
+
+
+def test_posts_of_weibo_of_each_shape_and_a_wechat_article_go_from_disk_to_flags_in_the_report(tmp_path: Path) -> None:
+    rumor = "紧急扩散！自来水厂被投毒，全城的水已经不能喝，已有多人死亡，官方封锁消息，请速转发给家人！"
+    cards = [
+        json.loads(fixture(f"weibo/{name}")) for name in ("card-with-markup", "ajax-that-was-edited", "api-answer")
+    ]
+    for number, card in enumerate(cards):
+        card.pop("text_raw", None)
+        card |= {"text": rumor, "isLongText": False, "id": str(5000000000000000 + number)}
+        card |= {"idstr": card["id"], "mid": card["id"], "reposts_count": "100万+"}
+        card.pop("retweeted_status", None)
+    page = json.dumps({"ok": 1, "data": {"cards": [{"card_type": 9, "mblog": card} for card in cards]}}).encode()
+    url = "https://m.weibo.cn/api/container/getIndex?containerid=1076031"
+    warc(tmp_path / "capture.warc.gz", [(url, 200, "application/json", page, {})])
+    steps = (
+        ("import", "warc", "capture.warc.gz", "--sweep", "h1"),
+        ("classify", "archive", "--sweep", "h1"),
+        ("report", "archive", "--sweep", "h1"),
+    )
+    for step in steps:
+        outcome = postsweep(*step, cwd=tmp_path)
+        assert outcome.returncode == 0, outcome.stderr
+    assert posts(tmp_path)["reposts"].to_list() == [1_000_000] * 3
+    scores = pl.read_parquet(tmp_path / "archive/scores/*/*/*/*.parquet", hive_partitioning=False)
+    assert all("rumor" in flags for flags in scores["flags"].to_list())
+    assert "自来水厂被投毒" in (tmp_path / "h1.html").read_text()

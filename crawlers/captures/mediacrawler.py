@@ -156,7 +156,8 @@ def _post_id(platform: str, shape: Shape, told: Record) -> PostId:
     if platform == "zhihu":
         kind = _told_id(told, "content_type")
         return PostId(platform, f"{kind if _ID.fullmatch(kind) else 'content'}:{native}")
-    return PostId(platform, native)
+    # As `crawlers/platforms/douyin.py` names them.
+    return PostId(platform, f"douyin.com/{native}" if platform == "douyin" else native)
 
 
 def _comment_id(platform: str, native: str) -> PostId:

@@ -29,7 +29,7 @@ LISTING_DEPTH = 900
 """The same of the others, which end after 1,000, those included that are shown to nobody."""
 TOKENS_AT = "https://www.reddit.com"
 """Where the API's tokens come from."""
-INSTEAD = "a dump serves instead: postsweep import reddit"
+INSTEAD = "a dump serves instead: postsweep import pushshift"
 _ANCHORS = 3
 _SUBREDDIT = re.compile(r"(?!u_)[A-Za-z0-9_]{2,24}(?:\+(?!u_)[A-Za-z0-9_]{2,24})*", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_-]{2,30}")

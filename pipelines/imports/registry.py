@@ -2,6 +2,7 @@
 
 from pipelines.imports.kinds import ImportKind
 from pipelines.imports.mediacrawler import MEDIACRAWLER
+from pipelines.imports.pushshift import PUSHSHIFT
 from pipelines.imports.saved_pages import DOUYIN, WECHAT
 from pipelines.imports.twarc import TWARC
 from pipelines.imports.warc import WARC
@@ -11,6 +12,7 @@ KINDS: dict[str, ImportKind] = {
     kind.name: kind
     for kind in (
         WARC,
+        PUSHSHIFT,
         TWARC,
         MEDIACRAWLER,
         WEIBO_CRAWLER,

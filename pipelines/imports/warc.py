@@ -7,10 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from crawlers.platforms.bluesky import parse_feed_item, parse_view
+from crawlers.platforms.bluesky import parse_feed_item
+from crawlers.platforms.bluesky import parse_view as parse_bluesky_view
+from crawlers.platforms.discourse import parse_post
+from crawlers.platforms.douyin import parse_page
 from crawlers.platforms.feed import NotAFeedError, parse_feed
 from crawlers.platforms.hackernews import parse_hit, parse_item
+from crawlers.platforms.lemmy import parse_view
 from crawlers.platforms.mastodon import parse_status
+from crawlers.platforms.reddit import parse_thing
+from crawlers.platforms.telegram import parse_preview
+from crawlers.platforms.wechat import parse_article
+from crawlers.platforms.weibo import mblogs_in, parse_mblog
+from crawlers.platforms.youtube import parse_feed as parse_youtube_feed
+from crawlers.platforms.youtube import parse_video
 from crawlers.post import ParseError, Post
 from crawlers.sink import Reject
 from crawlers.source import Source
@@ -50,6 +60,31 @@ def _feed(response: Response, _: str, fetched_at: datetime) -> Parsed:
         raise ParseError("body", str(error)) from None
 
 
+def _page_of(parse: Callable[[bytes, str, datetime], Parsed]) -> Parse:
+    """A parser of pages in HTML or XML."""
+    return lambda response, host, fetched_at: parse(response.body, host, fetched_at)
+
+
+def _mblogs(response: Response, host: str, fetched_at: datetime) -> Parsed:
+    """All posts that an answer of Weibo holds, whichever of its shapes it has."""
+    try:
+        found = mblogs_in(json.loads(response.body))
+    except (ValueError, RecursionError):
+        raise ParseError("body", "not JSON") from None
+    posts: list[Post] = []
+    rejects: list[Reject] = []
+    for position, item in enumerate(found):
+        try:
+            posts.append(parse_mblog(item, host, fetched_at))
+        except ParseError as error:
+            rejects.append(Reject(position, error.place, error.reason))
+    return posts, rejects
+
+
+def _article(response: Response, host: str, fetched_at: datetime) -> Parsed:
+    return parse_article(response.body, host, fetched_at, response.url)
+
+
 PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
     (
         "mastodon",
@@ -57,10 +92,21 @@ PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
         _each(parse_status),
     ),
     ("bluesky", re.compile(r"[^/]+/xrpc/app\.bsky\.feed\.getAuthorFeed"), _each(parse_feed_item, "feed")),
-    ("bluesky", re.compile(r"[^/]+/xrpc/app\.bsky\.feed\.(getPosts|searchPosts)"), _each(parse_view, "posts")),
+    ("bluesky", re.compile(r"[^/]+/xrpc/app\.bsky\.feed\.(getPosts|searchPosts)"), _each(parse_bluesky_view, "posts")),
     ("hackernews", re.compile(r"hn\.algolia\.com/api/v1/search(_by_date)?"), _each(parse_hit, "hits")),
     ("hackernews", re.compile(r"hacker-news\.firebaseio\.com/v0/item/\d+\.json"), _each(parse_item)),
-    ("feed", re.compile(r"www\.youtube\.com/feeds/videos\.xml"), _feed),
+    ("wechat", re.compile(r"mp\.weixin\.qq\.com/s(/.+)?"), _article),
+    ("douyin", re.compile(r"www\.iesdouyin\.com/share/(video|note)/.+"), _page_of(parse_page)),
+    ("weibo", re.compile(r"m\.weibo\.cn/(api/container/getIndex|statuses/show)"), _mblogs),
+    ("weibo", re.compile(r"(www\.)?weibo\.com/ajax/statuses/(mymblog|show)"), _mblogs),
+    ("weibo", re.compile(r"api\.weibo\.(com|cn)/2/.+"), _mblogs),
+    ("telegram", re.compile(r"t\.me/s/.+"), _page_of(parse_preview)),
+    ("youtube", re.compile(r"www\.youtube\.com/feeds/videos\.xml"), _page_of(parse_youtube_feed)),
+    ("youtube", re.compile(r"www\.googleapis\.com/youtube/v3/videos"), _each(parse_video, "items")),
+    ("lemmy", re.compile(r"[^/]+/api/v[34]/post/list"), _each(parse_view, "posts")),
+    ("lemmy", re.compile(r"[^/]+/api/v[34]/comment/list"), _each(parse_view, "comments")),
+    ("discourse", re.compile(r"[^/]+(/.+)?/posts\.json"), _each(parse_post, "latest_posts")),
+    ("reddit", re.compile(r"(oauth|www|old)\.reddit\.com/r/.+"), _each(parse_thing, "data", "children")),
     ("feed", re.compile(r".*(\.rss|\.atom|/feed/?|/rss/?|feed\.xml|feed\.json|rss\.xml|atom\.xml|index\.xml)"), _feed),
 ]
 """Platform, host and path of an address (without its query), and the parser; the first that fits counts."""
