@@ -58,7 +58,7 @@ def rows_of(folder: Path, lines: list[Any], name: str = "capture.jsonl") -> pl.D
     data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
     (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     request = ImportRequest(kind_of("twarc", None), (folder / name,), folder / "archive", "h1")
-    assert import_files(request, Progress()) == Exit.DONE
+    assert import_files(request, Progress()).exit == Exit.DONE
     found = pl.read_parquet(folder / "archive/posts/sweep=h1/*/*.parquet", hive_partitioning=False)
     return found.sort("uid")
 

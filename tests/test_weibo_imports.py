@@ -26,7 +26,7 @@ def fixture(name: str) -> dict[str, Any]:
 
 def imported(folder: Path, kind: str, *files: Path) -> pl.DataFrame:
     request = ImportRequest(kind_of(kind, None), files, folder / "archive", "h1")
-    assert import_files(request, Progress()) == Exit.DONE
+    assert import_files(request, Progress()).exit == Exit.DONE
     return pl.read_parquet(folder / "archive/posts/**/*.parquet", hive_partitioning=True).sort("uid")
 
 
