@@ -57,11 +57,7 @@ class Source:
     @property
     def authority(self) -> str:
         """Host, and port unless it is the scheme's own, lower case: the unit of politeness and of scheduling."""
-        parts = urlsplit(self.url)
-        host = (parts.hostname or "").rstrip(".")
-        host = f"[{host}]" if ":" in host else host
-        own = {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(parts.scheme)
-        return host if parts.port in (None, own) else f"{host}:{parts.port}"
+        return authority_of(self.url)
 
     @property
     def names_account(self) -> bool:
@@ -94,3 +90,12 @@ class Source:
         if self.window is None:
             return ""
         return f"[{'-'.join(f'{time:%Y%m%dT%H%M%S.%fZ}' for time in (self.window.since, self.window.until))}]"
+
+
+def authority_of(url: str) -> str:
+    """Host, and port unless it is the scheme's own, lower case. Errors: ValueError for what is no address."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    own = {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(parts.scheme)
+    return host if parts.port in (None, own) else f"{host}:{parts.port}"

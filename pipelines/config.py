@@ -28,7 +28,7 @@ from crawlers.catalogue import LIVE
 from crawlers.catalogue.about import SourceKind
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.safety import literal_is_private
-from crawlers.source import Source, Window
+from crawlers.source import Source, Window, authority_of
 from pipelines.errors import ConfigError
 
 
@@ -439,11 +439,9 @@ def _addresses(part: SourcePart, folder: Path) -> tuple[str, ...]:
 
 def _authority(url: str) -> str | None:
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for what is no port
+        return authority_of(url) if urlsplit(url).scheme in ("http", "https") else None
     except ValueError:
         return None
-    return Source("", url, "").authority if parts.scheme in ("http", "https") else None
 
 
 def _told(path: Path, places: dict[tuple[str | int, ...], int], mistake: Any) -> str:

@@ -23,6 +23,7 @@ from crawlers.sighting import GONE, REMOVALS, Batch, Known, Seen
 from crawlers.source import Source
 from pipelines.archive import round_numbers
 from pipelines.lease import Lease
+from pipelines.shards import META, noted_in
 from pipelines.store import Store
 
 FLUSH_ROWS = 2000
@@ -67,7 +68,6 @@ VISIT_SCHEMA = pa.schema(
     ]
 )
 
-_META = b"postsweep"
 _NAME = re.compile(r"([0-9a-f]{16})\.([12])\.(\d{8,})-(\d{8,})\.parquet")
 
 
@@ -138,7 +138,7 @@ def shards_of(store: Store, of: Round, group: str = "*", number: int | str = "*"
     found: dict[tuple[str, int], dict[int, Shard]] = {}
     for name in store.matching(f"{of.incoming}/platform=*/{group}.{number}.*.parquet"):
         if match := _NAME.fullmatch(Path(name).name):
-            shard = Shard(name, match[1], int(match[2]), int(match[3]), int(match[4]), _metadata(store.path(name)))
+            shard = Shard(name, match[1], int(match[2]), int(match[3]), int(match[4]), noted_in(store.path(name)))
             begins = found.setdefault((shard.group, shard.number), {})
             if shard.first not in begins or shard.last > begins[shard.first].last:
                 begins[shard.first] = shard
@@ -149,10 +149,6 @@ def shards_of(store: Store, of: Round, group: str = "*", number: int | str = "*"
             chained.append(found[key][place])
             place = chained[-1].last + 1
     return chained
-
-
-def _metadata(path: Path) -> Row:
-    return orjson.loads(pq.read_schema(path).metadata[_META])  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -170,7 +166,7 @@ def plans_of(store: Store, of: Round, number: int) -> list[Plan]:
     found = []
     for name in store.matching(f"{of.private}/*.{number}.parquet"):
         path = store.path(name)
-        meta = _metadata(path)
+        meta = noted_in(path)
         rows = pq.read_metadata(path).num_rows
         found.append(Plan(Path(name).name.partition(".")[0], Source.of(meta["source"]), meta["platform"], rows))
     return found
@@ -190,7 +186,7 @@ class PlanWriter:
         rows = self._rows.setdefault(group, [])
         rows.append(row)
         if group not in self._writers:
-            meta = {_META: orjson.dumps({"source": _told(source), "platform": source.platform})}
+            meta = {META: orjson.dumps({"source": _told(source), "platform": source.platform})}
             path = self._folder / f"{group}.{self._number}.parquet"
             path.touch(mode=0o600)
             self._writers[group] = pq.ParquetWriter(path, PLAN_SCHEMA.with_metadata(meta), compression="zstd")
@@ -268,7 +264,7 @@ class RoundVisits:
         name += f"{self._plan.group}.{settings.number}.{first:08d}-{self._next - 1:08d}.parquet"
         states = Counter(row["state"] for row in rows)
         meta = {"gap": gap, "requests": requests, "states": states, "rows": len(rows)}
-        table = pa.Table.from_pylist(rows, schema=VISIT_SCHEMA.with_metadata({_META: orjson.dumps(meta)}))
+        table = pa.Table.from_pylist(rows, schema=VISIT_SCHEMA.with_metadata({META: orjson.dumps(meta)}))
         settings.lease.check(self._store)
         with self._store.writing(name) as path:
             pq.write_table(table, path, compression="zstd")

@@ -37,7 +37,8 @@ FLUSH_ROWS = 2000
 FLUSH_SECONDS = 20.0
 """How long a read page may wait for its commit, once the next page has come."""
 
-_META = b"postsweep"
+META = b"postsweep"
+"""The key of that note among a Parquet file's metadata."""
 _NAME = re.compile(r"([0-9a-f]{16})\.(\d{6,})-(\d{6,})\.parquet")
 _STATES = ("open", "gap", "complete")
 
@@ -94,7 +95,7 @@ def every_shard(store: Store, sweep: str, source_hash: str = "*") -> Iterator[Sh
     for name in store.matching(f"{incoming(sweep)}/platform=*/{source_hash}.*.parquet"):
         match = _NAME.fullmatch(Path(name).name)
         if match is not None:
-            yield Shard(name, match[1], int(match[2]), int(match[3]), _metadata(store.path(name)))
+            yield Shard(name, match[1], int(match[2]), int(match[3]), noted_in(store.path(name)))
 
 
 def _chain(shards: list[Shard]) -> Iterator[Shard]:
@@ -115,8 +116,9 @@ def _chain(shards: list[Shard]) -> Iterator[Shard]:
         place = best[place][1].end
 
 
-def _metadata(path: Path) -> Row:
-    return orjson.loads(pq.read_schema(path).metadata[_META])  # type: ignore[no-any-return]
+def noted_in(path: Path) -> Row:
+    """What its writer noted in a shard, or in a file beside one."""
+    return orjson.loads(pq.read_schema(path).metadata[META])  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class ShardSink:
                 raise ArchiveError(f"{identities}: missing beside its page shard; restore it")
             if begun := shards[0].meta.get("begun"):  # not in shards that earlier code wrote
                 self._begun = datetime.fromisoformat(begun)
-            self._next = Position(last.last + 1, _metadata(identities)["next_cursor"], self._begun)
+            self._next = Position(last.last + 1, noted_in(identities)["next_cursor"], self._begun)
         return self._next
 
     def page(self, page: Page) -> None:
@@ -332,7 +334,7 @@ class _Kept:
 
 
 def _table(schema: pa.Schema, rows: list[Row], meta: Row) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata({_META: orjson.dumps(meta)})
+    return pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata({META: orjson.dumps(meta)})
 
 
 def _fit(kept: list[_Kept]) -> bool:

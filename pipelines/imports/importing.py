@@ -8,7 +8,7 @@ source.
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,7 @@ def _window(store: Store, request: ImportRequest) -> dict[str, str]:
 
 
 def _after(last: datetime) -> datetime:
-    return last if last.year > 9998 else last.replace(microsecond=0) + (datetime(1, 1, 1, 0, 0, 1) - datetime(1, 1, 1))
+    return last if last.year > 9998 else last.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def _import(  # noqa: PLR0917 - a file, as what, to where, and who is told

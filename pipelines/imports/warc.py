@@ -23,7 +23,7 @@ from crawlers.platforms.youtube import parse_feed as parse_youtube_feed
 from crawlers.platforms.youtube import parse_video
 from crawlers.post import ParseError, Post
 from crawlers.sink import Reject
-from crawlers.source import Source
+from crawlers.source import authority_of
 from pipelines.imports.kinds import Capture, ImportKind, Parsed, by_ending
 from pipelines.imports.readers import Response, warc_responses
 
@@ -34,16 +34,25 @@ Parse = Callable[[Response, str, datetime], Parsed]
 def _each(parse: Callable[[Any, str, datetime], Post], *path: str) -> Parse:
     """A parser of answers in JSON that hold one record, or a list of them below `path`."""
 
-    def parse_all(response: Response, host: str, fetched_at: datetime) -> Parsed:
-        try:
-            found = json.loads(response.body)
-        except (ValueError, RecursionError):
-            raise ParseError("body", "not JSON") from None
+    def below(found: Any) -> list[Any]:
         for key in path:
             found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, list) else [found]
+
+    return _all(parse, below)
+
+
+def _all(parse: Callable[[Any, str, datetime], Post], items: Callable[[Any], list[Any]]) -> Parse:
+    """A parser of answers in JSON, in which `items` finds the records."""
+
+    def parse_all(response: Response, host: str, fetched_at: datetime) -> Parsed:
+        try:
+            found = items(json.loads(response.body))
+        except (ValueError, RecursionError):
+            raise ParseError("body", "not JSON") from None
         posts: list[Post] = []
         rejects: list[Reject] = []
-        for position, item in enumerate(found if isinstance(found, list) else [found]):
+        for position, item in enumerate(found):
             try:
                 posts.append(parse(item, host, fetched_at))
             except ParseError as error:
@@ -65,25 +74,12 @@ def _page_of(parse: Callable[[bytes, str, datetime], Parsed]) -> Parse:
     return lambda response, host, fetched_at: parse(response.body, host, fetched_at)
 
 
-def _mblogs(response: Response, host: str, fetched_at: datetime) -> Parsed:
-    """All posts that an answer of Weibo holds, whichever of its shapes it has."""
-    try:
-        found = mblogs_in(json.loads(response.body))
-    except (ValueError, RecursionError):
-        raise ParseError("body", "not JSON") from None
-    posts: list[Post] = []
-    rejects: list[Reject] = []
-    for position, item in enumerate(found):
-        try:
-            posts.append(parse_mblog(item, host, fetched_at))
-        except ParseError as error:
-            rejects.append(Reject(position, error.place, error.reason))
-    return posts, rejects
-
-
 def _article(response: Response, host: str, fetched_at: datetime) -> Parsed:
     return parse_article(response.body, host, fetched_at, response.url)
 
+
+_MBLOGS = _all(parse_mblog, mblogs_in)
+"""All posts that an answer of Weibo holds, whichever of its shapes it has."""
 
 PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
     (
@@ -97,9 +93,9 @@ PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
     ("hackernews", re.compile(r"hacker-news\.firebaseio\.com/v0/item/\d+\.json"), _each(parse_item)),
     ("wechat", re.compile(r"mp\.weixin\.qq\.com/s(/.+)?"), _article),
     ("douyin", re.compile(r"www\.iesdouyin\.com/share/(video|note)/.+"), _page_of(parse_page)),
-    ("weibo", re.compile(r"m\.weibo\.cn/(api/container/getIndex|statuses/show)"), _mblogs),
-    ("weibo", re.compile(r"(www\.)?weibo\.com/ajax/statuses/(mymblog|show)"), _mblogs),
-    ("weibo", re.compile(r"api\.weibo\.(com|cn)/2/.+"), _mblogs),
+    ("weibo", re.compile(r"m\.weibo\.cn/(api/container/getIndex|statuses/show)"), _MBLOGS),
+    ("weibo", re.compile(r"(www\.)?weibo\.com/ajax/statuses/(mymblog|show)"), _MBLOGS),
+    ("weibo", re.compile(r"api\.weibo\.(com|cn)/2/.+"), _MBLOGS),
     ("telegram", re.compile(r"t\.me/s/.+"), _page_of(parse_preview)),
     ("youtube", re.compile(r"www\.youtube\.com/feeds/videos\.xml"), _page_of(parse_youtube_feed)),
     ("youtube", re.compile(r"www\.googleapis\.com/youtube/v3/videos"), _each(parse_video, "items")),
@@ -130,23 +126,19 @@ def parse_response(response: Any, capture: Capture) -> Parsed:
         fetched_at = datetime.fromisoformat(response.date).astimezone(UTC)
     except ValueError:
         fetched_at = capture.fetched_at
-    return found[1](response, _host(response.url), fetched_at)
+    return found[1](response, authority_of(response.url), fetched_at)
 
 
 def _page(response: Response) -> tuple[str, Parse] | None:
     try:
         parts = urlsplit(response.url)
-        place = _host(response.url) + parts.path
+        place = authority_of(response.url) + parts.path
     except ValueError:
         return None
     found = next(((platform, parse) for platform, pattern, parse in PAGES if pattern.fullmatch(place)), None)
     if found is None and response.content_type.partition(";")[0].strip().lower() in _FEEDS:
         return "feed", _feed
     return found
-
-
-def _host(url: str) -> str:
-    return Source("", url, "").authority
 
 
 WARC = ImportKind(
