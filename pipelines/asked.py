@@ -12,7 +12,7 @@ from classify.spec import Dtype, EngineName, ModelSpec, located
 from cluster.open import ClusterSpec
 from crawlers.source import Window
 from pipelines.classify import RunRequest
-from pipelines.config import ID, load_sweep
+from pipelines.config import ID, load_sweep, named_place
 from pipelines.digests import file_sha256
 from pipelines.errors import ConfigError
 
@@ -27,20 +27,10 @@ def request_for(target: Path, sweep: str | None, workers: int | None) -> RunRequ
 
     Errors: ConfigError.
     """
-    if target.is_dir():
-        if sweep is None:
-            raise ConfigError(f"{target}: an archive holds many sweeps; name one with --sweep")
-        return RunRequest(target.resolve(), sweep, (ModelSpec("default"),), local_cluster(workers), TOKEN_BUDGET)
-    if sweep is not None:
-        raise ConfigError(f"--sweep goes with an archive's folder; {target} is a file")
+    if (place := named_place(target, sweep)) is not None:
+        return RunRequest(*place, (ModelSpec("default"),), local_cluster(workers), TOKEN_BUDGET)
     request = RunRequest.of(load_sweep(target))
     return request if workers is None else replace(request, cluster=local_cluster(workers))
-
-
-def place_of(target: Path, sweep: str | None) -> tuple[Path, str]:
-    """The archive and the id of a sweep, by its file, or by the archive's folder and its id. Errors: ConfigError."""
-    request = request_for(target, sweep, None)
-    return request.archive, request.sweep
 
 
 def import_request(  # noqa: PLR0917 - the command's own options

@@ -223,7 +223,7 @@ def report(sweep: SweepOrArchive, of: OfSweep = None, out: Out = None, run: Run 
 
     One HTML file that opens offline.
     """
-    from pipelines.asked import place_of
+    from pipelines.config import place_of
     from pipelines.progress import open_progress
     from pipelines.reporting import report_sweep
 
@@ -236,7 +236,7 @@ def report(sweep: SweepOrArchive, of: OfSweep = None, out: Out = None, run: Run 
 @app.command()
 def status(sweep: SweepOrArchive, of: OfSweep = None, as_json: Json = False) -> int:
     """Say what stands of a sweep: its sources, gaps and runs. Works while it runs."""
-    from pipelines.asked import place_of
+    from pipelines.config import place_of
     from pipelines.status import sweep_status
 
     found = sweep_status(*place_of(sweep, of))

@@ -402,6 +402,28 @@ def load_sweep(path: Path) -> SweepConfig:
     return _rooted(config, path.resolve().parent)
 
 
+def place_of(target: Path, sweep: str | None) -> tuple[Path, str]:
+    """The archive and the id of a sweep, by its file, or by the archive's folder and its id. Errors: ConfigError."""
+    if (place := named_place(target, sweep)) is not None:
+        return place
+    config = load_sweep(target)
+    return config.archive, config.id
+
+
+def named_place(target: Path, sweep: str | None) -> tuple[Path, str] | None:
+    """An archive's folder and a sweep's id as a command names them; None where it names a sweep file instead.
+
+    Errors: ConfigError for the one without the other.
+    """
+    if target.is_dir():
+        if sweep is None:
+            raise ConfigError(f"{target}: an archive holds many sweeps; name one with --sweep")
+        return target.resolve(), sweep
+    if sweep is not None:
+        raise ConfigError(f"--sweep goes with an archive's folder; {target} is a file")
+    return None
+
+
 def _rooted(config: SweepConfig, folder: Path) -> SweepConfig:
     """Paths in a sweep file are relative to it; `~` is the user's home."""
 
