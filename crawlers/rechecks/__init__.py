@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crawlers.rechecks import bluesky, discourse, feed, hackernews, mastodon, telegram, weibo, x
+from crawlers.rechecks import bluesky, discourse, feed, fourchan, hackernews, mastodon, telegram, weibo, x
 from crawlers.sighting import Checker
 
 
@@ -22,6 +22,7 @@ RECHECKS: dict[str, Recheck] = {
     "feed": Recheck(feed.check, feed.BATCH),
     "hackernews": Recheck(hackernews.check, hackernews.BATCH, hackernews.HOME),
     "x": Recheck(x.check, x.BATCH, x.HOME),
+    "fourchan": Recheck(fourchan.check, fourchan.BATCH, fourchan.HOME),
     "telegram": Recheck(telegram.check, telegram.BATCH),
     "discourse": Recheck(discourse.check, discourse.BATCH),
     "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),

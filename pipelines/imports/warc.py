@@ -12,6 +12,7 @@ from crawlers.platforms.bluesky import parse_view as parse_bluesky_view
 from crawlers.platforms.discourse import parse_post
 from crawlers.platforms.douyin import parse_page
 from crawlers.platforms.feed import NotAFeedError, parse_feed
+from crawlers.platforms.fourchan import parse_post as parse_fourchan_post
 from crawlers.platforms.hackernews import parse_hit, parse_item
 from crawlers.platforms.lemmy import parse_view
 from crawlers.platforms.mastodon import parse_status
@@ -78,6 +79,12 @@ def _article(response: Response, host: str, fetched_at: datetime) -> Parsed:
     return parse_article(response.body, host, fetched_at, response.url)
 
 
+def _thread(response: Response, host: str, fetched_at: datetime) -> Parsed:
+    board = urlsplit(response.url).path.split("/")[1]
+    each = _each(lambda post, where, at: parse_fourchan_post(post, where, at, board), "posts")
+    return each(response, host, fetched_at)
+
+
 _MBLOGS = _all(parse_mblog, mblogs_in)
 """All posts that an answer of Weibo holds, whichever of its shapes it has."""
 
@@ -103,6 +110,7 @@ PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
     ("lemmy", re.compile(r"[^/]+/api/v[34]/comment/list"), _each(parse_view, "comments")),
     ("discourse", re.compile(r"[^/]+(/.+)?/posts\.json"), _each(parse_post, "latest_posts")),
     ("reddit", re.compile(r"(oauth|www|old)\.reddit\.com/r/.+"), _each(parse_thing, "data", "children")),
+    ("fourchan", re.compile(r"a\.4cdn\.org/[a-z0-9]+/thread/\d+\.json"), _thread),
     ("feed", re.compile(r".*(\.rss|\.atom|/feed/?|/rss/?|feed\.xml|feed\.json|rss\.xml|atom\.xml|index\.xml)"), _feed),
 ]
 """Platform, host and path of an address (without its query), and the parser; the first that fits counts."""
