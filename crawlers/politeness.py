@@ -1,7 +1,7 @@
 """Rate limits: what a server's headers ask for, in all the dialects that platforms speak. Pure functions.
 
 Sources: RFC 9110 section 10.2.3 (Retry-After), draft-ietf-httpapi-ratelimit-headers, and the API pages of Mastodon,
-Bluesky, X and Reddit.
+Bluesky, X, Reddit and Tumblr.
 """
 
 import json
@@ -51,7 +51,7 @@ def wait_for_reset(headers: Mapping[str, str], now: datetime) -> float:
     `headers` has names in lower case.
     """
     waits = [0.0]
-    for prefix in ("x-ratelimit-", "x-rate-limit-", "ratelimit-"):
+    for prefix in ("x-ratelimit-", "x-rate-limit-", "ratelimit-", "x-ratelimit-perhour-", "x-ratelimit-perday-"):
         remaining = _numbers(headers.get(prefix + "remaining"))
         if remaining and min(remaining) < 1:
             waits.append(_seconds(headers.get(prefix + "reset"), now))

@@ -65,13 +65,17 @@ _PROFILE_OF = {
     "t.me": re.compile(_CHANNEL),
     "telegram.me": re.compile(_CHANNEL),
     "iesdouyin.com": re.compile(r"^/share/user/"),
+    "tumblr.com": re.compile(
+        r"^/(?!(?:tagged|explore|search|dashboard|communities|docs|policy|about|login|register)(?:/|$))[@\w-]+"
+    ),
 }
 """Paths that name an account on one site only: elsewhere `/c/economy` is a part of a newspaper."""
 # An address can carry another one, or a name: viewers, previews and proxies of posts and pictures do. A place on a map
 # is no name.
 _CARRIED = re.compile(
     r"/@(?=[^/])(?!-?\d+\.\d+,)|[?&=]@\w|at://|did:[a-z]+:|acct:|bsky\.app/profile/|\.bsky\.social\b"
-    r"|/users/[^/]+/statuses/|//\w+\.t\.me\b|[?&]__biz=",
+    r"|/users/[^/]+/statuses/|//\w+\.t\.me\b|[?&]__biz="
+    r"|//(?!(?:www|api|assets|embed|at)\.)[\w-]+\.tumblr\.com\b",
     re.IGNORECASE,
 )
 

@@ -200,6 +200,7 @@ def test_handles_dids_and_profiles_are_masked_and_mail_is_not() -> None:
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "2026-08-01T12:05:00.000Z"}, 300),
         ({"ratelimit-remaining": "0", "ratelimit-reset": str(int(NOW.timestamp()) + 40)}, 40),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "25"}, 25),
+        ({"x-ratelimit-perhour-remaining": "0", "x-ratelimit-perhour-reset": "11"}, 11),
         ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": str(int(NOW.timestamp()) + 7)}, 7),
         ({"x-ratelimit-remaining": "0.0", "x-ratelimit-reset": "133"}, 133),
         ({"ratelimit": "limit=100, remaining=0, reset=30"}, 30),

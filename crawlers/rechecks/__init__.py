@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from crawlers.rechecks import bluesky, discourse, feed, fourchan, hackernews, mastodon, telegram, weibo, x
+from crawlers.catalogue.tumblr import HOME as TUMBLR
+from crawlers.rechecks import bluesky, discourse, feed, fourchan, hackernews, mastodon, telegram, tumblr, weibo, x
 from crawlers.sighting import Checker
 
 
@@ -25,6 +26,7 @@ RECHECKS: dict[str, Recheck] = {
     "fourchan": Recheck(fourchan.check, fourchan.BATCH, fourchan.HOME),
     "telegram": Recheck(telegram.check, telegram.BATCH),
     "discourse": Recheck(discourse.check, discourse.BATCH),
+    "tumblr": Recheck(tumblr.check, tumblr.BATCH, TUMBLR),
     "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),
 }
 """One line per platform."""

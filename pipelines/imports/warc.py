@@ -18,6 +18,7 @@ from crawlers.platforms.lemmy import parse_view
 from crawlers.platforms.mastodon import parse_status
 from crawlers.platforms.reddit import parse_thing
 from crawlers.platforms.telegram import parse_preview
+from crawlers.platforms.tumblr import parse_post as parse_tumblr_post
 from crawlers.platforms.wechat import parse_article
 from crawlers.platforms.weibo import mblogs_in, parse_mblog
 from crawlers.platforms.youtube import parse_feed as parse_youtube_feed
@@ -111,6 +112,12 @@ PAGES: list[tuple[str, re.Pattern[str], Parse]] = [
     ("discourse", re.compile(r"[^/]+(/.+)?/posts\.json"), _each(parse_post, "latest_posts")),
     ("reddit", re.compile(r"(oauth|www|old)\.reddit\.com/r/.+"), _each(parse_thing, "data", "children")),
     ("fourchan", re.compile(r"a\.4cdn\.org/[a-z0-9]+/thread/\d+\.json"), _thread),
+    (
+        "tumblr",
+        re.compile(r"api\.tumblr\.com/v2/blog/[^/]+/posts(/[a-z]+)?"),
+        _each(parse_tumblr_post, "response", "posts"),
+    ),
+    ("tumblr", re.compile(r"api\.tumblr\.com/v2/tagged"), _each(parse_tumblr_post, "response")),
     ("feed", re.compile(r".*(\.rss|\.atom|/feed/?|/rss/?|feed\.xml|feed\.json|rss\.xml|atom\.xml|index\.xml)"), _feed),
 ]
 """Platform, host and path of an address (without its query), and the parser; the first that fits counts."""
