@@ -8,13 +8,16 @@ from crawlers.catalogue import (
     feed,
     fourchan,
     hackernews,
+    instagram,
     kuaishou,
     lemmy,
     mastodon,
     nostr,
     reddit,
     telegram,
+    threads,
     tieba,
+    tiktok,
     tumblr,
     wechat,
     weibo,
@@ -47,6 +50,9 @@ _MODULES = (
     xiaohongshu,
     wechat,
     douyin,
+    tiktok,
+    instagram,
+    threads,
 )
 
 PLATFORMS: dict[str, About] = {module.ABOUT.name: module.ABOUT for module in _MODULES}

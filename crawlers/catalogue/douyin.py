@@ -24,5 +24,5 @@ ABOUT = About(
         unknown="an empty `item_list` without a phrase that tells a cause; script page, captcha",
     ),
     verified=("recording", "documentation"),
-    imports="douyin",
+    imports="douyin, `zeeschuimer`",
 )

@@ -33,6 +33,6 @@ ABOUT = About(
         unknown="not found, and the account is there",
     ),
     verified=("recording", "documentation"),
-    imports="`twarc`",
+    imports="`twarc`, `zeeschuimer`",
     keys=("POSTSWEEP_X_BEARER_TOKEN",),
 )

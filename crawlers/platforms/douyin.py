@@ -140,7 +140,7 @@ def _told(payload: object) -> Record:
             if isinstance(place.get(name), dict):
                 return record(place[name], name)
         if isinstance(place.get("videoDetail"), dict):
-            return {"item_list": [_renamed(place["videoDetail"])]}
+            return {"item_list": [renamed(place["videoDetail"])]}
     raise ParseError("loaderData", "no video in it")
 
 
@@ -151,18 +151,18 @@ def _places(value: object, depth: int) -> Iterator[Record]:
             yield from _places(each, depth - 1)
 
 
-def _renamed(detail: Record) -> Record:
+def renamed(detail: Record) -> Record:
     """A video of an older page, whose names are written otherwise."""
 
-    def renamed(value: object, depth: int) -> Any:
+    def inner(value: object, depth: int) -> Any:
         if isinstance(value, list) and depth:
-            return [renamed(each, depth - 1) for each in value]
+            return [inner(each, depth - 1) for each in value]
         if not isinstance(value, dict) or not depth:
             return value
         names = {key: _CAMEL.sub("_", key).lower() for key in value if isinstance(key, str)}
-        return {_OLDER.get(name, name): renamed(value[key], depth - 1) for key, name in names.items()}
+        return {_OLDER.get(name, name): inner(value[key], depth - 1) for key, name in names.items()}
 
-    return record(renamed(detail, _DEEPEST), "videoDetail")
+    return record(inner(detail, _DEEPEST), "videoDetail")
 
 
 def _standing(told: Record) -> Standing:

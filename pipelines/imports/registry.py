@@ -1,5 +1,6 @@
 """All kinds of captures that need no map file."""
 
+from pipelines.imports.car import CAR
 from pipelines.imports.kinds import ImportKind
 from pipelines.imports.mediacrawler import MEDIACRAWLER
 from pipelines.imports.pushshift import PUSHSHIFT
@@ -7,6 +8,7 @@ from pipelines.imports.saved_pages import DOUYIN, WECHAT
 from pipelines.imports.twarc import TWARC
 from pipelines.imports.warc import WARC
 from pipelines.imports.weibo import WEIBO_CRAWLER, WEIBO_SEARCH
+from pipelines.imports.zeeschuimer import ZEESCHUIMER
 
 KINDS: dict[str, ImportKind] = {
     kind.name: kind
@@ -19,5 +21,7 @@ KINDS: dict[str, ImportKind] = {
         WEIBO_SEARCH,
         WECHAT,
         DOUYIN,
+        ZEESCHUIMER,
+        CAR,
     )
 }  # fmt: skip

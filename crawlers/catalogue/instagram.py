@@ -1,0 +1,21 @@
+"""Instagram, out of captures alone."""
+
+from crawlers.catalogue.about import About, filled, findings, remarks
+
+ABOUT = About(
+    name="instagram",
+    title="Instagram",
+    home=None,
+    kinds=(),
+    paging="none",
+    clock="as the capture tells it",
+    fills=filled(
+        "author url created_at text hashtags mention_count links media likes replies views"
+    ),
+    notes=remarks(views="of videos"),
+    costs="nothing is asked of the platform",
+    terms="not read live: it asks for a login, a signature or a challenge",
+    removals=findings(unknown="it is not visited"),
+    verified=("documentation",),
+    imports="`zeeschuimer`",
+)
