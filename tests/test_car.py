@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.loopback import Reply, serving
 from tests.shared_data import SHARED
 from tests.test_crawlers import NOW
 from tests.test_crawlers_spiders import Counted, crawled
-from tests.test_recordings import RECORDINGS
+from tests.test_recordings import HOST, RECORDINGS, agree, expected_record, things
 
 DID = "did:plc:k7h2q5w3n4m6x2y7"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -150,9 +151,14 @@ def test_trees_out_of_order_repeated_or_endless_and_lengths_and_depths_without_e
 
 @pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
 def test_a_recorded_record_of_cbor_is_a_post() -> None:
-    value = libipld.decode_dag_cbor((RECORDINGS / "bluesky" / "feedpost_record.cbor").read_bytes())
-    post = parse_record({"uri": f"at://{DID}/{POST}/3m", "value": value}, DID, "pds.example", NOW)
-    assert (post.text is not None, post.created_at) == (True, datetime.fromisoformat(value["createdAt"]))
+    """The same post as its JSON, which another reading of the bytes tells."""
+    name = "feedpost_record.cbor"
+    value = libipld.decode_dag_cbor((RECORDINGS / "bluesky" / name).read_bytes())
+    ((_, told),) = things(name)
+    did = told["uri"].split("/")[2]
+    post = parse_record({"uri": told["uri"], "value": value}, did, HOST, NOW)
+    assert replace(post, raw=None) == replace(parse_record(told, did, HOST, NOW), raw=None)
+    agree(post, expected_record(told["uri"], told["value"]), "the record as CBOR")
 
 
 def test_a_repository_is_read_page_by_page_and_goes_on_from_each(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 import gzip
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from html import unescape
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
 
 import polars as pl
@@ -38,15 +40,15 @@ Json = dict[str, Any]
 # Recordings
 
 RECORDED = {
-    "normalization-payload-search.json": 1,
-    "payload-v2-geo.json": 2,
-    "payload-v2-singletweet.json": 1,
-    "payload-v2-video.json": 1,
-    "payload-v2.json": 10,
-    "test_asyncclient_search_recent_tweets.yaml": 10,
-    "test_client_get_list_tweets.yaml": 97,
-    "test_client_get_quote_tweets.yaml": 9,
-    "test_client_search_recent_tweets.yaml": 10,
+    "normalization-payload-search.json": (1, 0),
+    "payload-v2-geo.json": (2, 0),
+    "payload-v2-singletweet.json": (1, 0),
+    "payload-v2-video.json": (1, 0),
+    "payload-v2.json": (10, 0),
+    "test_asyncclient_search_recent_tweets.yaml": (10, 0),
+    "test_client_get_list_tweets.yaml": (97, 0),
+    "test_client_get_quote_tweets.yaml": (9, 0),
+    "test_client_search_recent_tweets.yaml": (10, 0),
 }
 
 
@@ -145,7 +147,13 @@ def expected_repost(repost: Json, original: Json) -> Json:
 
 
 def expected_bare(tweet: Json) -> Json:
-    """A post for which no field was asked for: the id tells the time. Names in the text are found by a plain rule."""
+    """A post for which no field was asked for, so that only its id, its versions and its text are told: the id tells
+    the time, and names are read sign by sign. An address that is cut leads nowhere."""
+    assert set(tweet) == {"id", "text", "edit_history_tweet_ids"}
+    text, *named = unescape(tweet["text"]).strip().split("@")
+    for each in named:
+        text += "@user" + each.lstrip("".join({*ascii_letters, *digits, "_"}))
+    addresses = [word.rstrip(".,") for word in text.split() if word.startswith("http")]
     made = datetime.fromtimestamp(((int(tweet["id"]) >> 22) + 1_288_834_974_657) / 1000, UTC)
     return NOTHING | {
         "id": PostId("x", tweet["edit_history_tweet_ids"][0]),
@@ -153,6 +161,9 @@ def expected_bare(tweet: Json) -> Json:
         "kind": "post",
         "url": f"https://x.com/i/status/{tweet['id']}",
         "created_at": made,
+        "text": unicodedata.normalize("NFC", text),
+        "mention_count": len(named),
+        "links": list(dict.fromkeys(each for each in addresses if not each.endswith("…"))),
     }
 
 
@@ -203,11 +214,6 @@ def old_time(told: str) -> str:
 
 
 @pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
-def test_every_recording_is_read_here() -> None:
-    assert {path.name for path in (RECORDINGS / "twitter_x").iterdir()} == set(RECORDED)
-
-
-@pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_posts_parse_with_no_field_wrong(name: str) -> None:
     posts = 0
@@ -227,15 +233,9 @@ def test_recorded_posts_parse_with_no_field_wrong(name: str) -> None:
                         expected = expected_repost(expected, expected_tweet(each, page))
             else:
                 expected = expected_bare(tweet)
-                told = unescape(tweet["text"])
-                assert (post.text or "").count("@user") == post.mention_count == told.count("@"), tweet["id"]
-                assert [part for part in (post.text or "").split() if "@" not in part] == [
-                    part for part in told.split() if "@" not in part
-                ]
-                expected |= {key: getattr(post, key) for key in ("text", "mention_count", "links")}
             agree(post, expected, f"{name}, {posts}")
             posts += 1
-    assert posts == RECORDED[name]
+    assert (posts, 0) == RECORDED[name]
 
 
 # Crawls

@@ -21,7 +21,7 @@ from crawlers.platforms.fields import (
 )
 from crawlers.platforms.markdown import read_markdown
 from crawlers.post import Account, Media, ParseError, Post, PostId
-from crawlers.text import Reading, is_web, names_account, read_html, read_plain
+from crawlers.text import Reading, is_web, names_account, read_html, read_plain, well_formed
 
 PARSER_VERSION = 1
 PLATFORM = "lemmy"
@@ -71,7 +71,8 @@ def parse_view(payload: object, host: str, fetched_at: datetime, languages: Mapp
 
 
 def parse_activity(payload: object, host: str, fetched_at: datetime) -> Post:
-    """A page or a note as ActivityPub tells it. Errors: ParseError, for a tombstone too."""
+    """A page or a note as ActivityPub tells it. Notes that Mastodon writes into a community have an address beside
+    their name, and their language as the key of a text. Errors: ParseError, for a tombstone too."""
     shown = record(payload, "object")
     kind = needed_text(shown, "type")
     if kind == "Tombstone":
@@ -89,7 +90,8 @@ def parse_activity(payload: object, host: str, fetched_at: datetime) -> Post:
     attached = records(shown, "attachment") or []
     linked = next((href for each in attached if (href := text(each, "href", "attachment."))), None)
     replied = text(shown, "inReplyTo")
-    language = optional_record(shown, "language")
+    beside = shown.get("url")  # others write a list of addresses there
+    shown_at = beside if isinstance(beside, str) and is_web(beside) else address
     return Post(
         id=PostId(PLATFORM, address),
         host=host,
@@ -97,13 +99,13 @@ def parse_activity(payload: object, host: str, fetched_at: datetime) -> Post:
         parser_version=PARSER_VERSION,
         kind="reply" if replied else "post",
         author=Account(author, url=author if is_web(author) else None),
-        url=address if is_web(address) else None,
+        url=well_formed(shown_at) if is_web(shown_at) else None,
         created_at=needed_time(shown, "published"),
         edited_at=time(shown, "updated"),
         title=title.text or None,
         sensitive=flag(shown, "sensitive"),
         text=body.text or None,
-        lang=None if language is None else text(language, "identifier", "language."),
+        lang=_language_told(shown),
         reply_to=PostId(PLATFORM, replied) if replied else None,
         mention_count=title.mentions + body.mentions,
         links=_links(linked, title, body),
@@ -116,6 +118,14 @@ def parse_activity(payload: object, host: str, fetched_at: datetime) -> Post:
         ],
         raw=shown,
     )
+
+
+def _language_told(shown: Record) -> str | None:
+    """The language of an object: named, or the only one that its text is given in."""
+    language, texts = optional_record(shown, "language"), optional_record(shown, "contentMap") or {}
+    if language is not None:
+        return text(language, "identifier", "language.")
+    return well_formed(next(iter(texts))) if len(texts) == 1 else None
 
 
 def language_table(payload: object) -> dict[str, str]:

@@ -21,8 +21,11 @@ from crawlers.text import (
     shows_address,
 )
 
+# Reddit takes spaces into an address, where it is surely one.
+_SPACED = r"(?:/|https?://)[^\s()<>]{0,2000}(?: [^\s()<>\"]{1,500}){1,50}"
 _LINK = re.compile(
-    r"!?\[([^\[\]\n]{0,2000})\]\(<?([^\s()<>]{0,2000}(?:\([^\s()<>]{0,2000}\)[^\s()<>]{0,2000})?)>?(?:\s+\"[^\"\n]{0,500}\")?\)"
+    r"!?\[([^\[\]\n]{0,2000})\]\(<?([^\s()<>]{0,2000}(?:\([^\s()<>]{0,2000}\)[^\s()<>]{0,2000})?"
+    rf"|{_SPACED})>?(?:\s+\"[^\"\n]{{0,500}}\")?\)"
 )
 _AUTOLINK = re.compile(r"<(https?://[^\s<>]{1,2000})>")
 _USER = re.compile(r"(?<![\w/.-])/?u/[A-Za-z0-9_-]{2,30}(?:@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)?(?![\w/])")
@@ -47,7 +50,7 @@ def read_markdown(written: str, accounts: frozenset[str] = frozenset()) -> Readi
 
     def linked(match: re.Match[str]) -> str:
         nonlocal mentions
-        words, address = match[1].strip(), _ESCAPED.sub(r"\1", match[2])
+        words, address = match[1].strip(), _ESCAPED.sub(r"\1", match[2]).replace(" ", "%20")
         if names_account(address) or address in accounts or _OF_USER.fullmatch(address) or _is_user(address):
             mentions += 1
             return MARK if _is_user(words) else account_words(words, address)

@@ -462,7 +462,8 @@ def _body(shown: str, targets: dict[str, str], names: list[str], *, own: str, qu
     pieces = part_addresses(_SHORT.sub(written, source)).split(MARK)
     masked, masked_count = mask(MARK.join(tidy(piece) for piece in pieces).strip())
     kept = masked.strip()
-    return _Body(kept, list(dict.fromkeys([*links, *links_in(kept)])), mentions + masked_count, cut)
+    whole = _CUT_ADDRESS.sub("…", kept)  # what is left of an address leads nowhere
+    return _Body(kept, list(dict.fromkeys([*links, *links_in(whole)])), mentions + masked_count, cut)
 
 
 def _post_at(address: str) -> tuple[str | None, bool]:
