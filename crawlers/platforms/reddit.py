@@ -41,7 +41,8 @@ _SAID: dict[Remover, str] = {
     "platform": "the platform removed it",
     "nobody told": "it was removed, and by whom is not told",
 }
-_FULLNAME = re.compile(r"t[13]_[0-9a-z]{1,16}")
+NAME = re.compile(r"t[13]_[0-9a-z]{1,16}")
+"""What names a link (`t3`) or a comment."""
 _ID = re.compile(r"[0-9a-z]{1,16}")
 _ESCAPED = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _LABELS = ("spoiler", "quarantine")
@@ -115,7 +116,7 @@ def fullname(thing: Record) -> str:
         if _ID.fullmatch(native) is None:
             raise ParseError("id", "not an id")
         name = f"{'t1' if 'body' in thing or 'link_id' in thing else 't3'}_{native}"
-    if _FULLNAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         raise ParseError("name", "neither a link nor a comment")
     return name
 
@@ -154,7 +155,7 @@ def _shared(thing: Record) -> tuple[PostId, Record | None] | None:
         name = fullname(shown)
         same = shown.get("title") == thing.get("title") and removed_by(shown) is None
         return PostId(PLATFORM, name), shown if same else None
-    return (PostId(PLATFORM, name), None) if name and _FULLNAME.fullmatch(name) else None
+    return (PostId(PLATFORM, name), None) if name and NAME.fullmatch(name) else None
 
 
 def _account(thing: Record) -> Account | None:
@@ -174,7 +175,7 @@ def _parent(thing: Record) -> PostId | None:
     """Some dumps of early years tell a parent by a number, which names nothing: the link is what is known then."""
     for key in ("parent_id", "link_id"):
         value = thing.get(key)
-        if isinstance(value, str) and _FULLNAME.fullmatch(value):
+        if isinstance(value, str) and NAME.fullmatch(value):
             return PostId(PLATFORM, value)
     return None
 

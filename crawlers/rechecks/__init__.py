@@ -2,8 +2,24 @@
 
 from dataclasses import dataclass
 
+from crawlers.catalogue.reddit import ABOUT as REDDIT
 from crawlers.catalogue.tumblr import HOME as TUMBLR
-from crawlers.rechecks import bluesky, discourse, feed, fourchan, hackernews, mastodon, telegram, tumblr, weibo, x
+from crawlers.catalogue.youtube import API as YOUTUBE
+from crawlers.rechecks import (
+    bluesky,
+    discourse,
+    feed,
+    fourchan,
+    hackernews,
+    lemmy,
+    mastodon,
+    reddit,
+    telegram,
+    tumblr,
+    weibo,
+    x,
+    youtube,
+)
 from crawlers.sighting import Checker
 
 
@@ -23,6 +39,9 @@ RECHECKS: dict[str, Recheck] = {
     "feed": Recheck(feed.check, feed.BATCH),
     "hackernews": Recheck(hackernews.check, hackernews.BATCH, hackernews.HOME),
     "x": Recheck(x.check, x.BATCH, x.HOME),
+    "lemmy": Recheck(lemmy.check, lemmy.BATCH),
+    "reddit": Recheck(reddit.check, reddit.BATCH, REDDIT.home),
+    "youtube": Recheck(youtube.check, youtube.BATCH, YOUTUBE),
     "fourchan": Recheck(fourchan.check, fourchan.BATCH, fourchan.HOME),
     "telegram": Recheck(telegram.check, telegram.BATCH),
     "discourse": Recheck(discourse.check, discourse.BATCH),

@@ -1,16 +1,26 @@
-"""Telegram channels: each message by the page that embeds it. Who took one away is not told."""
+"""Telegram channels: each message by the page that embeds it. Who took one away is not told; of a channel that is not
+shown the site says why.
+"""
 
+import re
 from collections.abc import AsyncIterator
 
 from crawlers.fetching import SourceGapError
 from crawlers.platforms.telegram import open_preview, parse_message
 from crawlers.post import ParseError
-from crawlers.sighting import Known, Sighting, Visit, alive, gone, unknown
+from crawlers.sighting import Evidence, Known, Sighting, State, Visit, alive, gone, unknown
 
 BATCH = 100
 STRANGE = "not a message's page"
 _SITE = "https://t.me/"
 _NOT_FOUND = "Post not found"
+_BLOCKED: tuple[tuple[str, State, re.Pattern[str]], ...] = (
+    ("terms", "removed_by_platform", re.compile(r"displayed .{0,60}\bterms of service\b", re.IGNORECASE)),
+    ("laws", "restricted", re.compile(r"displayed .{0,60}\blocal laws\b", re.IGNORECASE)),
+    ("copyright", "removed_by_platform", re.compile(r"displayed .{0,60}\bcopyright", re.IGNORECASE)),
+    ("pornographic", "restricted", re.compile(r"displayed .{0,60}\bpornographic\b", re.IGNORECASE)),
+)
+"""What a notice says of a whole channel: taken down, or hidden from some (in a country, in stores' apps)."""
 
 
 async def check(visit: Visit) -> AsyncIterator[Sighting]:
@@ -27,6 +37,10 @@ async def _one(visit: Visit, known: Known) -> Sighting:
     preview = open_preview(answer.body)
     if answer.status == 200 and _NOT_FOUND in preview.errors:
         return gone(known, 200, "post not found")
+    for said in preview.errors if answer.status == 200 else []:
+        for code, state, notice in _BLOCKED:
+            if notice.search(said):
+                return Sighting(known.uid, state, Evidence(200, code, "the channel is not shown"))
     for message in preview.messages:
         try:
             post = parse_message(message, visit.source.authority, answer.fetched_at)

@@ -5,7 +5,7 @@ version 3, which pages its posts by a cursor and its comments by number.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from crawlers.fetching import Answer, SourceGapError
+from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.lemmy import language_table, parse_view
 from crawlers.post import ParseError
 from crawlers.sink import Page
@@ -15,7 +15,7 @@ LIMIT = 50
 
 
 @dataclass(frozen=True)
-class _Api:
+class Api:
     """The version that a server speaks, and its table of languages."""
 
     version: int
@@ -24,7 +24,7 @@ class _Api:
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads pages until one lies wholly before the window. Errors: SourceGapError."""
-    api = await _api(reading)
+    api = await api_of(reading.fetcher)
     what = "comment" if reading.source.kind == "comments" else "post"
     query = _query(reading, api)
     number, cursor = reading.start.page, reading.start.cursor
@@ -52,20 +52,21 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
         number, cursor = number + 1, following
 
 
-async def _api(reading: Reading) -> _Api:
+async def api_of(fetcher: Fetcher) -> Api:
+    """What a server speaks. Errors: SourceGapError for one of another kind."""
     for version in (4, 3):
-        answer = await reading.fetcher.get(f"/api/v{version}/site", {})
+        answer = await fetcher.get(f"/api/v{version}/site", {})
         if answer.status in (400, 404, 405):
             continue
         _refused(answer)
         try:
-            return _Api(version, language_table(answer.json()))
+            return Api(version, language_table(answer.json()))
         except ParseError:
             raise SourceGapError("the server does not say of itself what a Lemmy server says") from None
     raise SourceGapError("the server speaks neither version of the API; is this a Lemmy server?")
 
 
-def _query(reading: Reading, api: _Api) -> dict[str, str]:
+def _query(reading: Reading, api: Api) -> dict[str, str]:
     kind, value = reading.source.kind, str(reading.source.value)
     query = {"type_": "Local" if kind == "local" else "All", "sort": "New", "limit": str(LIMIT)}
     if api.version == 4:

@@ -16,7 +16,7 @@ from scrapy import Request
 
 from crawlers.catalogue.reddit import ABOUT, CLIENT_ID, CLIENT_SECRET
 from crawlers.fetching import Answer, Fetcher, SourceGapError
-from crawlers.platforms.reddit import created_of, parse_thing
+from crawlers.platforms.reddit import NAME, created_of, parse_thing
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Page
 from crawlers.source import Source, Window
@@ -33,7 +33,6 @@ INSTEAD = "a dump serves instead: postsweep import pushshift"
 _ANCHORS = 3
 _SUBREDDIT = re.compile(r"(?!u_)[A-Za-z0-9_]{2,24}(?:\+(?!u_)[A-Za-z0-9_]{2,24})*", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_-]{2,30}")
-_FULLNAME = re.compile(r"t[13]_[0-9a-z]{1,16}")
 _REASONS = frozenset({"private", "banned", "quarantined", "gold_only", "premium_only"})
 """What the API says of a subreddit that it does not show."""
 
@@ -151,7 +150,7 @@ class _Place:
             if isinstance(thing, dict)
             and isinstance(inner := thing.get("data"), dict)
             and isinstance(inner.get("name"), str)
-            and _FULLNAME.fullmatch(inner["name"])
+            and NAME.fullmatch(inner["name"])
         ]
         anchors = tuple(dict.fromkeys([*([after] if after else []), *reversed(names)]))[:_ANCHORS]
         seconds = [int(moment.timestamp()) for thing in things if (moment := created_of(thing)) is not None]
@@ -203,7 +202,7 @@ def _things(answer: Answer) -> tuple[list[object], str | None]:
     if things and all(isinstance(thing, dict) and thing.get("kind") == "t5" for thing in things):
         raise SourceGapError("the platform knows no such subreddit, and answers with a search for its name")
     after = listing.get("after")
-    if after is not None and (not isinstance(after, str) or _FULLNAME.fullmatch(after) is None):
+    if after is not None and (not isinstance(after, str) or NAME.fullmatch(after) is None):
         raise SourceGapError("the listing goes on after what is no name")
     return things, after
 

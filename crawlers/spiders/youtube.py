@@ -13,6 +13,7 @@ from crawlers.catalogue.youtube import API, KEY
 from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.youtube import parse_comment, parse_feed, parse_video
 from crawlers.post import ParseError
+from crawlers.sighting import Visit
 from crawlers.sink import Memory, Page
 from crawlers.spiders.keys import key_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
@@ -80,7 +81,7 @@ async def _feed(reading: Reading) -> AsyncIterator[Page]:
 
 async def _videos(reading: Reading) -> AsyncIterator[Page]:
     """The playlist of a channel's uploads, newest first, whose ids are then asked for at once."""
-    api = _Api(reading)
+    api = Api(reading)
     query = {"playlistId": f"UU{_channel(reading)[2:]}", "part": "contentDetails", "maxResults": str(VIDEOS)}
     number, cursor = reading.start.page, reading.start.cursor
     trail = Trail(cursor)
@@ -109,7 +110,7 @@ async def _comments(reading: Reading) -> AsyncIterator[Page]:
 
     No thread is too old: what answers it may lie in the window. One that began after the window has none that does.
     """
-    api = _Api(reading)
+    api = Api(reading)
     video = str(reading.source.value)
     if _VIDEO.fullmatch(video) is None:
         raise SourceGapError("the value is no video's id: 11 letters, digits, _ and -")
@@ -188,14 +189,14 @@ def _unanswered(threads: list[Any], reading: Reading) -> tuple[str, ...]:
     return tuple(found)
 
 
-class _Api:
+class Api:
     """Asks the API with the operator's key, which stands in no cursor and in no error."""
 
     answer: Answer
 
-    def __init__(self, reading: Reading) -> None:
-        self._fetcher = reading.fetcher
-        self._key = key_for(reading, KEY, API)
+    def __init__(self, asking: Reading | Visit) -> None:
+        self._fetcher = asking.fetcher
+        self._key = key_for(asking, KEY, API)
 
     async def get(self, what: str, query: dict[str, str]) -> tuple[list[Any], Answer, str | None]:
         """The items of a list, the answer, and the token of the next page. Errors: SourceGapError."""
