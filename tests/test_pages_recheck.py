@@ -15,7 +15,7 @@ from crawlers.sighting import Known
 from crawlers.source import Source
 from tests.jobs import postsweep
 from tests.loopback import Reply, serving
-from tests.sweeps import NOON, one_source
+from tests.sweeps import NOON, SWEEP, one_source
 from tests.test_douyin import IDS, SCRIPT, page, video
 from tests.test_rechecks import Kept, states, visited
 from tests.wechat_server import DELETED, GATE, VIOLATION, WeChat, address, article, message, shown, wechat
@@ -176,3 +176,23 @@ def test_a_round_over_articles_counts_what_two_visits_found_and_tells_the_phrase
     found = rows.filter("counted").sort("state").select("state", "phrase").rows()
     assert found == [("removed_by_author", "已被发布者删除"), ("removed_by_platform", "因违规无法查看")]
     assert rows.filter(~pl.col("counted"))["state"].unique().to_list() == ["alive"]
+
+
+def test_a_digest_of_an_accounts_list_is_no_text_to_compare_an_article_with(tmp_path: Path) -> None:
+    listed = [
+        {"title": TITLES[mid][0], "digest": "渡轮照常", "link": address("https://mp.weixin.qq.com", mid)}
+        for mid in MIDS
+    ]
+    told = [each | {"create_time": 1767268800, "item_show_type": 0} for each in listed]
+    (tmp_path / "list.json").write_text(json.dumps(told))
+    done = postsweep("import", "wechat", "list.json", "--archive", "archive", "--sweep", SWEEP, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with wechat(WeChat(dict(TITLES))) as server:
+        head = one_source(server.url).partition("[[source]]")[0].replace("[sweep]", "[sweep]\ndelay_seconds = 0.0")
+        part = f'platform = "wechat"\nurl = "{server.url}"\nurls = ["{server.url}"]\nallow_private = true\n'
+        (tmp_path / "sweep.toml").write_text(
+            f"{head}[recheck]\nconfirm_after_minutes = 0\n\n[[recheck.source]]\n{part}"
+        )
+        done = postsweep("recheck", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(tmp_path / "archive/sightings/**/*.parquet")["state"].to_list() == ["alive"] * len(MIDS)
