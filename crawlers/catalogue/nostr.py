@@ -27,7 +27,7 @@ ABOUT = About(
     costs="free; a relay that asks for a login is a gap",
     terms="per relay (its NIP-11 document)",
     removals=findings(
-        removed_by_author="an event of kind 5 by its author names it",
+        removed_by_author="an event of kind 5 by its author names it, whether the relay heeds it or not",
         unknown="the relay does not have it any more, and no deletion",
     ),
     verified=("real server",),

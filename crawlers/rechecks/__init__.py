@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crawlers.rechecks import bluesky, discourse, douyin, feed, hackernews, mastodon, telegram, wechat, weibo, x
+from crawlers.rechecks import bluesky, discourse, douyin, feed, hackernews, mastodon, nostr, telegram, wechat, weibo, x
 from crawlers.sighting import Checker
 
 
@@ -25,6 +25,7 @@ RECHECKS: dict[str, Recheck] = {
     "telegram": Recheck(telegram.check, telegram.BATCH),
     "discourse": Recheck(discourse.check, discourse.BATCH),
     "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),
+    "nostr": Recheck(nostr.check, nostr.BATCH),
     "wechat": Recheck(wechat.check, wechat.BATCH, wechat.HOME),
     "douyin": Recheck(douyin.check, douyin.BATCH, douyin.HOME),
 }
