@@ -95,7 +95,9 @@ def test_a_round_over_a_relay_redacts_what_its_author_took_away(tmp_path: Path) 
         written = one_source(relay.url, allow_private=True)
         written = written.replace('platform = "mastodon"', 'platform = "nostr"').replace('"public"', '"notes"')
         written = written.replace("[[source]]", "delay_seconds = 0\n[[source]]")
-        (tmp_path / "sweep.toml").write_text(f"{written}\n[recheck]\nconfirm_after_minutes = 0\n")
+        (tmp_path / "sweep.toml").write_text(
+            f"{written}\n[cluster]\nworkers = 1\n\n[recheck]\nconfirm_after_minutes = 0\n"
+        )
         crawl = postsweep("crawl", "sweep.toml", cwd=tmp_path)
         assert crawl.returncode == 0, crawl.stderr
         relay.events = [*NOTES[2:], deletion("author 0", NOTES[0])]

@@ -21,6 +21,15 @@ from tests.test_rechecks import Kept, states, visited
 from tests.wechat_server import DELETED, GATE, VIOLATION, WeChat, address, article, message, shown, wechat
 
 MIDS = [str(2650412201 + number) for number in range(8)]
+ROUNDS = """[cluster]
+workers = 1
+
+[recheck]
+confirm_after_minutes = 0
+removed_by_author = "keep"
+
+[[recheck.source]]
+"""
 TITLES = {mid: (f"第{mid}号通告", f"渡轮照常，第{mid}班。") for mid in MIDS}
 
 
@@ -164,8 +173,7 @@ def test_a_round_over_articles_counts_what_two_visits_found_and_tells_the_phrase
         (tmp_path / "list.txt").write_text("\n".join(address(server.url, mid) for mid in MIDS))
         head = one_source(server.url).partition("[[source]]")[0].replace("[sweep]", "[sweep]\ndelay_seconds = 0.0")
         part = f'platform = "wechat"\nurl = "{server.url}"\nurls = "list.txt"\nallow_private = true\n'
-        rounds = f'[recheck]\nconfirm_after_minutes = 0\nremoved_by_author = "keep"\n\n[[recheck.source]]\n{part}'
-        (tmp_path / "sweep.toml").write_text(f"{head}[[source]]\n{part}\n{rounds}")
+        (tmp_path / "sweep.toml").write_text(f"{head}[[source]]\n{part}\n{ROUNDS}{part}")
         crawl = postsweep("crawl", "sweep.toml", cwd=tmp_path)
         assert crawl.returncode == 0, crawl.stderr
         state.gone = {MIDS[2]: DELETED, MIDS[3]: VIOLATION}
@@ -190,9 +198,7 @@ def test_a_digest_of_an_accounts_list_is_no_text_to_compare_an_article_with(tmp_
     with wechat(WeChat(dict(TITLES))) as server:
         head = one_source(server.url).partition("[[source]]")[0].replace("[sweep]", "[sweep]\ndelay_seconds = 0.0")
         part = f'platform = "wechat"\nurl = "{server.url}"\nurls = ["{server.url}"]\nallow_private = true\n'
-        (tmp_path / "sweep.toml").write_text(
-            f"{head}[recheck]\nconfirm_after_minutes = 0\n\n[[recheck.source]]\n{part}"
-        )
+        (tmp_path / "sweep.toml").write_text(f"{head}{ROUNDS}{part}")
         done = postsweep("recheck", "sweep.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert pl.read_parquet(tmp_path / "archive/sightings/**/*.parquet")["state"].to_list() == ["alive"] * len(MIDS)
