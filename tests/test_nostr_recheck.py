@@ -15,6 +15,7 @@ from crawlers.source import Source
 from tests.jobs import postsweep
 from tests.nostr_server import Relay, event, relaying
 from tests.sweeps import NOON, one_source
+from tests.test_nostr import real_relay  # noqa: F401 - a fixture
 from tests.test_rechecks import SETTINGS, Kept, states, visited
 
 SECOND = int(NOON.timestamp())
@@ -54,6 +55,15 @@ def test_a_request_of_another_key_or_one_that_was_altered_deletes_nothing() -> N
     relay = Relay([*NOTES[2:], forged, {**mine, "tags": [["e", NOTES[3]["id"]]]}])
     # The request that names another's event is its author's word on the own one alone.
     assert states(visit(relay)) == ["gone", "removed_by_author", *["alive"] * 10]
+
+
+def test_an_author_who_asked_relays_to_keep_nothing_is_gone_up_to_that_moment() -> None:
+    everywhere, elsewhere = [["relay", "ALL_RELAYS"]], [["relay", "wss://elsewhere.example"]]
+    relay = Relay([*NOTES[1:], event("author 0", SECOND + 7, "", 62, everywhere)])
+    relay.events.append(event("author 1", SECOND + 99, "", 62, elsewhere))
+    # Of author 0 are notes 0, 3, 6 and 9, the last of which is newer; note 0 is not there, the others still are.
+    left = {0: "account_gone", 3: "account_gone", 6: "account_gone"}
+    assert states(visit(relay)) == [left.get(place, "alive") for place in range(len(NOTES))]
 
 
 def test_a_relay_that_caps_its_answers_hides_no_event_and_no_request() -> None:
@@ -112,3 +122,23 @@ def test_a_round_over_a_relay_redacts_what_its_author_took_away(tmp_path: Path) 
     texts = pl.read_parquet(tmp_path / "archive/posts/**/*.parquet")["text"]
     assert texts.null_count() == 1
     assert NOTES[0]["content"] not in json.dumps(texts.to_list())
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_a_real_relay_tells_what_its_authors_deleted(real_relay: dict[str, Any]) -> None:  # noqa: F811 - a fixture
+    posts = real_relay["posts"].values()
+    keys = real_relay["pubkeys"]
+    seen = [
+        Known(each["id"], "nostr", each["id"], None, None, None, keys[each["author"]], None, "post", None)
+        for each in posts
+    ]
+    found = visited(Source("nostr", real_relay["base"], "notes", allow_private=True), seen)
+    expected = [
+        "removed_by_author" if "deletion_event" in each
+        else "account_gone" if each["author"] in real_relay["vanish"]
+        else "alive"
+        for each in posts
+    ]  # fmt: skip
+    assert states(found) == expected
+    assert len(set(expected)) == 3
