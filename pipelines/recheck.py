@@ -171,7 +171,7 @@ def _posts(store: Store, sweep: Manifest, before: Manifest | None) -> Iterator[R
     uid, found = next(earlier, ("", None))
     platform = ""
     for posts, identities in zip(sweep["parts"]["posts"], sweep["parts"]["identities"], strict=True):
-        kinds = _rows(store, posts["path"], ["uid", "kind", "input_digest"])
+        kinds = _rows(store, posts["path"], ["uid", "kind", "truncated", "input_digest"])
         known = ["uid", "global_id", "authority", "native_id", "url", "author_id", "author_handle", "source"]
         platform = posts["platform"]
         for kind, row in zip(kinds, _rows(store, identities["path"], known), strict=True):
@@ -180,6 +180,8 @@ def _posts(store: Store, sweep: Manifest, before: Manifest | None) -> Iterator[R
             while uid and uid < f"{platform} {row['uid']}":
                 uid, found = next(earlier, ("", None))
             told = found if uid == f"{platform} {row['uid']}" else None
+            if kind.pop("truncated"):  # a part of a text tells of no change in the whole
+                kind["input_digest"] = None
             yield {**row, **kind, "platform": platform, "before": told}
 
 

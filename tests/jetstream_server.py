@@ -43,6 +43,8 @@ class Jetstream:
     hang_ups: list[int] = field(default_factory=list)
     held_from: int = 0
     bomb: int = 0
+    junk: int = 0
+    """Messages that are no events, sent before those that are."""
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     url: str = ""
 
@@ -62,6 +64,8 @@ def streaming(state: Jetstream) -> Iterator[Jetstream]:
         try:
             if state.bomb:
                 connection.send("0" * state.bomb)
+            for _ in range(state.junk):
+                connection.send('{"kind": "junk"}')
             for event in [each for each in state.events if each["time_us"] >= begins][:most]:
                 connection.send(json.dumps(event))
             if most == 1 << 60:

@@ -52,12 +52,15 @@ def answer(path: str) -> Reply:
         ("该作品已被作者删除", "removed_by_author"),
         ("因作品权限或已被删除，无法观看", "unknown"),
         ("该账号已注销", "account_gone"),
+        ("该账号已被封禁", "removed_by_platform"),
         ("该作品已设为私密", "restricted"),
         ("稍后再来", "unknown"),
     ],
 )
 def test_a_page_without_a_video_says_why(told: str, state: str) -> None:
-    assert standing(gone(told)) == state
+    notice = standing(gone(told))
+    assert notice is not None
+    assert notice.says == state
 
 
 def test_a_script_page_is_a_gate_and_no_removal() -> None:

@@ -465,30 +465,3 @@ def test_a_warc_of_pages_for_people_and_of_weibo_is_posts(tmp_path: Path) -> Non
     manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
     assert manifest is not None
     assert manifest["counts"]["platforms"] == {"douyin": 1, "telegram": 1, "wechat": 1, "weibo": 4}
-
-
-def test_posts_of_weibo_of_each_shape_and_a_wechat_article_go_from_disk_to_flags_in_the_report(tmp_path: Path) -> None:
-    rumor = "紧急扩散！自来水厂被投毒，全城的水已经不能喝，已有多人死亡，官方封锁消息，请速转发给家人！"
-    cards = [
-        json.loads(fixture(f"weibo/{name}")) for name in ("card-with-markup", "ajax-that-was-edited", "api-answer")
-    ]
-    for number, card in enumerate(cards):
-        card.pop("text_raw", None)
-        card |= {"text": rumor, "isLongText": False, "id": str(5000000000000000 + number)}
-        card |= {"idstr": card["id"], "mid": card["id"], "reposts_count": "100万+"}
-        card.pop("retweeted_status", None)
-    page = json.dumps({"ok": 1, "data": {"cards": [{"card_type": 9, "mblog": card} for card in cards]}}).encode()
-    url = "https://m.weibo.cn/api/container/getIndex?containerid=1076031"
-    warc(tmp_path / "capture.warc.gz", [(url, 200, "application/json", page, {})])
-    steps = (
-        ("import", "warc", "capture.warc.gz", "--sweep", "h1"),
-        ("classify", "archive", "--sweep", "h1"),
-        ("report", "archive", "--sweep", "h1"),
-    )
-    for step in steps:
-        outcome = postsweep(*step, cwd=tmp_path)
-        assert outcome.returncode == 0, outcome.stderr
-    assert posts(tmp_path)["reposts"].to_list() == [1_000_000] * 3
-    scores = pl.read_parquet(tmp_path / "archive/scores/*/*/*/*.parquet", hive_partitioning=False)
-    assert all("rumor" in flags for flags in scores["flags"].to_list())
-    assert "自来水厂被投毒" in (tmp_path / "h1.html").read_text()

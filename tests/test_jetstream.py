@@ -141,6 +141,33 @@ def test_a_stream_goes_on_from_any_page(tmp_path: Path) -> None:
         assert resumed.reason(each) == ""
 
 
+def few() -> Jetstream:
+    """A post at the window's beginning and end, at noon, and after it."""
+    moments = (WINDOW.since + SECOND, NOON, WINDOW.until - SECOND, WINDOW.until + 60 * SECOND)
+    return Jetstream([commit("did:plc:author1", each, "The ferry is late.") for each in moments])
+
+
+def test_messages_that_are_no_events_are_passed_over_but_not_without_end(tmp_path: Path) -> None:
+    stream = few()
+    stream.junk = 500
+    outcome, read = crawled_from(stream, tmp_path)
+    assert (outcome.ids(read), outcome.reason(read)) == (expected(stream), "")
+    stream.junk = 12_000
+    outcome, read = crawled_from(stream, tmp_path)
+    assert outcome.ids(read) == []
+    assert outcome.reason(read) == "the server sends 10,000 messages in a row without getting on in time"
+
+
+def test_a_post_whose_record_says_that_its_author_opted_out_is_counted_and_not_kept(tmp_path: Path) -> None:
+    stream = few()
+    labels = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "!no-unauthenticated"}]}
+    stream.events[1]["commit"]["record"]["labels"] = labels
+    outcome, read = crawled_from(stream, tmp_path)
+    assert len(outcome.ids(read)) == 2
+    rejects = [reject.reason for page in outcome.sinks[read].pages for reject in page.rejects]
+    assert rejects == ["the author opted out"]
+
+
 def test_a_server_that_does_not_hold_the_beginning_any_more_leaves_the_exact_gap(tmp_path: Path) -> None:
     stream = busy()
     stream.held_from = micros(NOON)

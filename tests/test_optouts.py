@@ -21,6 +21,7 @@ CLAIMED = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "!no
         {"post": {"author": {"labels": HIDDEN}}},
         {"post": {"author": {}}, "reason": {"by": {"labels": HIDDEN}}},
         {"uri": "at://did:plc:fern/app.bsky.actor.profile/self", "value": {"labels": CLAIMED}},
+        {"did": "did:plc:fern", "kind": "commit", "commit": {"operation": "create", "record": {"labels": CLAIMED}}},
     ],
 )
 def test_an_opt_out_of_the_author_or_of_whom_they_repost_is_heard(payload: dict[str, Any]) -> None:
@@ -36,6 +37,7 @@ def test_an_opt_out_of_the_author_or_of_whom_they_repost_is_heard(payload: dict[
         {"author": {"labels": [{**HIDDEN[0], "neg": True}]}},
         {"author": {"labels": [{"val": "spam"}]}},
         {"account": [], "reblog": "x", "author": None, "labels": "x", "record": [], "reason": 5, "post": []},
+        {"commit": 7},
         {"author": {"labels": [None, "!no-unauthenticated"]}},
         *(None, [], "text", 7),
     ],

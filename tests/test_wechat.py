@@ -56,7 +56,11 @@ def test_an_article_that_speaks_of_verifications_and_deletions_is_an_article() -
     [
         (DELETED, "removed_by_author"),
         (VIOLATION, "removed_by_platform"),
-        ("此账号已被冻结，内容无法查看", "account_gone"),
+        ("此内容因违规已删除", "removed_by_platform"),
+        ("该内容被投诉且经审核涉嫌违规，无法查看", "removed_by_platform"),
+        ("此账号已被冻结，内容无法查看", "removed_by_platform"),
+        ("此帐号已自主注销，内容无法查看", "account_gone"),
+        ("根据作者隐私设置，无法查看该内容", "restricted"),
         (GATE, "gate"),
         ("参数错误", "unknown"),
         ("系统繁忙", None),
@@ -64,7 +68,8 @@ def test_an_article_that_speaks_of_verifications_and_deletions_is_an_article() -
 )
 def test_a_page_without_an_article_says_why_and_is_no_post(told: str, state: str | None) -> None:
     page = message(told).encode()
-    assert standing(page) == state
+    notice = standing(page)
+    assert (None if notice is None else notice.says) == state
     with pytest.raises(ParseError):
         parse_article(page, HOST, NOW)
 
@@ -126,7 +131,7 @@ def test_every_article_of_a_list_is_read_once_and_what_is_gone_is_a_reject_with_
     outcome, read = crawled_from(there, tmp_path)
     assert found(outcome, read) == [mid for mid in MIDS if mid not in there.gone]
     reasons = [reject.reason for page in outcome.sinks[read].pages for reject in page.rejects]
-    assert reasons == ["its publisher deleted it", "the platform removed it for a violation"]
+    assert reasons == ["its publisher deleted it", "the platform removed it, or its account"]
     assert outcome.reason(read) == ""
 
 

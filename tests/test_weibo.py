@@ -258,6 +258,15 @@ def test_a_list_names_posts_by_addresses_numbers_and_bids_and_tells_which_are_no
     assert reasons == ["the platform shows no post at this address", "not the address or the number of a post"]
 
 
+def test_a_site_that_shows_one_page_under_every_number_is_not_read_for_ever(tmp_path: Path) -> None:
+    state = Weibo(mblogs=[mblog(number, NOW) for number in range(3)], ignores_pages=True)
+    state.mblogs = [each | {"created_at": "Thu Jan 01 20:00:00 +0800 2026"} for each in state.mblogs]
+    outcome, (read,), server = crawled_from(state, tmp_path)
+    assert "goes in circles" in outcome.reason(read)
+    assert len(outcome.sinks[read].posts) == 3
+    assert len(server.asked) < 6
+
+
 def test_a_timeline_that_ends_in_the_middle_leaves_a_gap_up_to_where_it_was_read(tmp_path: Path) -> None:
     state = day_of(WINDOW.since)
     whole, (first,), _ = crawled_from(state, tmp_path)

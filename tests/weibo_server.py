@@ -42,6 +42,8 @@ class Weibo:
     logged_in: bool = True
     empty_when_logged_out: bool = False
     """Whether a session that died is shown empty timelines, not a login."""
+    ignores_pages: bool = False
+    """Whether a timeline's first page is shown whatever page is asked for."""
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -75,6 +77,8 @@ class Weibo:
         if query["containerid"] == f"107603{USER}":
             since = query.get("since_id")
             shown = [each for each in self.mblogs if since is None or int(each["mid"]) <= int(since)]
+            if not self.ignores_pages:
+                shown = shown[PER_PAGE * (int(query.get("page", "1")) - 1) :]
             page, rest = shown[:PER_PAGE], shown[PER_PAGE:]
             info = {"containerid": query["containerid"], "total": len(self.mblogs)}
             if rest:

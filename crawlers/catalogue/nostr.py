@@ -27,7 +27,8 @@ ABOUT = About(
     costs="free; a relay that asks for a login is a gap",
     terms="per relay (its NIP-11 document)",
     removals=findings(
-        removed_by_author="an event of kind 5 by its author names it",
+        removed_by_author="an event of kind 5 by its author names it, whether the relay heeds it or not",
+        account_gone="an event of kind 62 by its author asks the relay, or all, to keep nothing",
         unknown="the relay does not have it any more, and no deletion",
     ),
     verified=("real server",),

@@ -22,8 +22,9 @@ ABOUT = About(
     terms="public pages; an account's list of articles is not, so addresses come from elsewhere",
     removals=findings(
         removed_by_author="`该内容已被发布者删除`",
-        removed_by_platform="a violation page",
-        account_gone="the account is frozen or closed",
+        removed_by_platform="a violation page, or one that says that the account is frozen or blocked",
+        account_gone="the account is closed, and no violation is told",
+        restricted="the author shows it to some only",
         unknown="`环境异常`, or another verification",
     ),
     verified=("recording", "documentation"),

@@ -8,10 +8,11 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text, texts
+from crawlers.platforms.notices import Notice, Phrases, Says
 from crawlers.post import Account, Media, ParseError, Post, PostId
 from crawlers.text import MARK, mask, read_plain, tidy
 
@@ -19,24 +20,24 @@ PARSER_VERSION = 1
 PLATFORM = "douyin"
 HOME = "https://www.iesdouyin.com"
 
-Standing = Literal["removed_by_author", "removed_by_platform", "account_gone", "restricted", "unknown"]
-"""What a page says of a video that it does not show."""
-
-_SAID: dict[Standing, str] = {
+_SAID: dict[Says, str] = {
     "removed_by_author": "its author deleted it",
     "removed_by_platform": "the platform removed it",
     "account_gone": "its account is closed",
     "restricted": "not for everybody to see",
     "unknown": "the platform shows nothing at this address",
 }
-_TELLS: tuple[tuple[Standing, re.Pattern[str]], ...] = (
+_PHRASES = Phrases.of(
     # One sentence of the platform names two causes at once.
-    ("unknown", re.compile("权限或已被删除")),
-    ("removed_by_author", re.compile("已被?作者删除|作者已删除")),
-    ("account_gone", re.compile("(?:账号|帐号).{0,12}(?:注销|封禁)")),
-    ("removed_by_platform", re.compile("违规|违反|下架|审核不通过|审核未通过")),
-    ("restricted", re.compile("权限|私密|仅.{0,6}可见|年龄|地区")),
+    ("unknown", "权限或已被删除"),
+    ("removed_by_author", "已被作者删除 作者已删除"),
+    ("account_gone", "账号…注销 帐号…注销"),
+    ("removed_by_platform", "账号…封禁 帐号…封禁 违规 违反 下架 审核不通过 审核未通过"),
+    ("restricted", "权限 私密 仅…可见 年龄 地区"),
 )
+_OWN_ONLY = Notice("restricted", "status_self_see")
+"""What a page gives as its reason, not in words."""
+_NO_CAUSE = Notice("unknown", "not shown, cause not told")
 _PATH = re.compile(r"/(?:share/)?(video|note|slides)/([0-9]{6,20})/?")
 _ROUTER = re.compile(r"window\._ROUTER_DATA\s{0,4}=\s{0,4}")
 _RENDER = re.compile(r"<script[^<>]{0,60}\bid=[\"']?RENDER_DATA[\"']?[^<>]{0,60}>([^<]*)<")
@@ -71,14 +72,15 @@ def parse_data(payload: object, host: str, fetched_at: datetime) -> Post:
     told = _told(payload)
     items = records(told, "item_list") or []
     if not items:
-        raise ParseError("filter_list", _SAID[_standing(told)])
+        raise ParseError("filter_list", _SAID[_notice(told).says])
     return parse_item(items[0], host, fetched_at)
 
 
-def standing(payload: bytes) -> Standing | None:
-    """What a page says of a video that it does not show; None for one that it shows. Errors: ParseError."""
+def standing(payload: bytes, native: str | None = None) -> Notice | None:
+    """What a page says of a video that it does not show, of that of the number only where one is given; None for one
+    that it shows. Errors: ParseError."""
     told = _told(_data(payload))
-    return None if records(told, "item_list") else _standing(told)
+    return None if records(told, "item_list") else _notice(told, native)
 
 
 def parse_item(payload: object, host: str, fetched_at: datetime) -> Post:
@@ -165,14 +167,14 @@ def renamed(detail: Record) -> Record:
     return record(inner(detail, _DEEPEST), "videoDetail")
 
 
-def _standing(told: Record) -> Standing:
+def _notice(told: Record, native: str | None = None) -> Notice:
     for each in records(told, "filter_list") or []:
-        said = text(each, "detail_msg", "filter_list.") or ""
-        reason = text(each, "filter_reason", "filter_list.") or ""
-        if reason == "status_self_see":
-            return "restricted"
-        return next((state for state, phrase in _TELLS if phrase.search(said)), "unknown")
-    return "unknown"
+        if native is not None and text(each, "aweme_id", "filter_list.") not in (native, "", None):
+            continue
+        if text(each, "filter_reason", "filter_list.") == _OWN_ONLY.phrase:
+            return _OWN_ONLY
+        return _PHRASES.find(text(each, "detail_msg", "filter_list.") or "") or _NO_CAUSE
+    return _NO_CAUSE
 
 
 def _desc(desc: str, extras: list[Record]) -> tuple[Any, int]:

@@ -15,7 +15,7 @@ from crawlers.text import MARK, links_in, mask, read_plain, tidy
 
 PARSER_VERSION = 1
 PLATFORM = "nostr"
-NOTE, DELETION, REPOST, GENERIC_REPOST = 1, 5, 6, 16
+NOTE, DELETION, REPOST, GENERIC_REPOST, VANISH = 1, 5, 6, 16, 62
 KINDS = (NOTE, REPOST, GENERIC_REPOST)
 """The kinds of events that are posts."""
 

@@ -2,7 +2,8 @@
 
 Mastodon: `noindex` of an account (docs.joinmastodon.org/entities/Account), which a server knows of its own users only.
 `indexable`, which is off by default, is consent to full-text search and no request to stay away. Bluesky: the label
-`!no-unauthenticated`, by which an account asks to be shown to signed-in readers only.
+`!no-unauthenticated`, by which an account asks to be shown to signed-in readers only. It stands in an account's
+profile, which a Jetstream of posts does not pass on: of its commits only those are heard whose own record says so.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ _SIGNED_IN_ONLY = "!no-unauthenticated"
 
 def opted_out(payload: object) -> bool:
     """Whether the author of a record, or of what it reposts, opted out. Takes a Mastodon status, an item or a post view
-    of a Bluesky AppView, and any record of a PDS, a profile too; of anything else it is False."""
+    of a Bluesky AppView, any record of a PDS, a profile too, and a commit of a Jetstream; anything else is False."""
     item = _object(payload)
     statuses = (item, _object(item.get("reblog")))
     if any(_object(status.get("account")).get("noindex") is True for status in statuses):
@@ -27,7 +28,8 @@ def opted_out(payload: object) -> bool:
 def _labels(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The labels of a post, of its author, of who reposts it, and those that its record claims for itself."""
     post = _object(item.get("post")) or item
-    reason, record = _object(item.get("reason")), _object(post.get("record")) or _object(item.get("value"))
+    carried = (post.get("record"), item.get("value"), _object(item.get("commit")).get("record"))
+    reason, record = _object(item.get("reason")), next(filter(None, map(_object, carried)), {})
     holders = (post, _object(post.get("author")), _object(reason.get("by")))
     found = [holder.get("labels") for holder in holders] + [_object(record.get("labels")).get("values")]
     for labels in found:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from lxml import etree, html
 
 from crawlers.platforms.fields import count, needed_text, record, text
+from crawlers.platforms.notices import Notice, Phrases, Says
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
 from crawlers.text import is_web, names_account, read_html, read_plain
 
@@ -21,21 +22,23 @@ PARSER_VERSION = 1
 PLATFORM = "wechat"
 HOME = "https://mp.weixin.qq.com"
 
-Standing = Literal["removed_by_author", "removed_by_platform", "account_gone", "unknown", "gate"]
-"""What a page that shows no article says."""
-
-_TELLS: tuple[tuple[Standing, re.Pattern[str]], ...] = (
-    ("gate", re.compile("环境异常|完成验证后即可继续访问|操作频繁|访问过于频繁")),
-    ("removed_by_author", re.compile("已被发布者删除")),
-    ("account_gone", re.compile("(?:账号|帐号|公众号).{0,12}(?:冻结|注销|屏蔽|封禁)")),
-    ("removed_by_platform", re.compile("违规无法查看|违反相关法律法规|涉嫌侵权")),
-    ("unknown", re.compile("参数错误|链接已过期")),
+_PHRASES = Phrases.of(
+    ("gate", "环境异常 完成验证后即可继续访问 操作频繁 访问过于频繁"),
+    ("removed_by_author", "已被发布者删除"),
+    ("restricted", "作者隐私设置"),
+    # The platform closes accounts too, and then tells of a violation; one that is just closed is its owner's deed.
+    ("removed_by_platform", "因违规无法查看 因违规已删除 违反相关法律法规 涉嫌违规 涉嫌侵权 涉嫌侵犯"),
+    ("removed_by_platform", "账号…冻结 帐号…冻结 公众号…冻结 账号…屏蔽 帐号…屏蔽 公众号…屏蔽"),
+    ("removed_by_platform", "账号…封禁 帐号…封禁 公众号…封禁"),
+    ("account_gone", "账号…注销 帐号…注销 公众号…注销"),
+    ("unknown", "参数错误 链接已过期"),
 )
-_SAID: dict[Standing, str] = {
+_SAID: dict[Says, str] = {
     "gate": "a page that asks for a verification",
     "removed_by_author": "its publisher deleted it",
-    "removed_by_platform": "the platform removed it for a violation",
-    "account_gone": "its account is frozen or closed",
+    "removed_by_platform": "the platform removed it, or its account",
+    "account_gone": "its account is closed",
+    "restricted": "its author shows it to some only",
     "unknown": "the platform shows nothing at this address",
 }
 
@@ -66,8 +69,9 @@ def canonical(url: str) -> str | None:
     return _address(*(asked.get(name, "") for name in ("__biz", "mid", "idx", "sn")))
 
 
-def standing(payload: bytes) -> Standing | None:
-    """What a page says that shows no article; None for one that does, or that says nothing that is known."""
+def standing(payload: bytes) -> Notice | None:
+    """What a page says that shows no article; None for one that does, or that says nothing that is known. Errors:
+    ParseError for what is no HTML."""
     return _standing(_tree(payload))
 
 
@@ -76,7 +80,7 @@ def parse_article(payload: bytes, host: str, fetched_at: datetime, url: str = ""
     Errors: ParseError."""
     tree = _tree(payload)
     if (says := _standing(tree)) is not None:
-        raise ParseError("page", _SAID[says])
+        raise ParseError("page", _SAID[says.says])
     told = _Script(tree)
     biz = told.value("biz") or told.value("__biz")
     address = _address(biz, told.value("mid"), told.value("idx"), told.value("sn"))
@@ -188,11 +192,11 @@ def _tree(payload: bytes) -> Any:
     return tree
 
 
-def _standing(tree: Any) -> Standing | None:
+def _standing(tree: Any) -> Notice | None:
     if _node(tree, "js_content") is not None or _Script(tree).value("ct"):
         return None
     words = "".join(tree.xpath("//text()[not(parent::script or parent::style)]"))
-    return next((state for state, phrase in _TELLS if phrase.search(words)), None)
+    return _PHRASES.find(words)
 
 
 def _address(biz: str, mid: str, idx: str, sn: str) -> str | None:

@@ -20,6 +20,7 @@ from crawlers.rechecks import (
     x,
     youtube,
 )
+from crawlers.rechecks import bluesky, discourse, douyin, feed, hackernews, mastodon, nostr, telegram, wechat, weibo, x
 from crawlers.sighting import Checker
 
 
@@ -47,5 +48,8 @@ RECHECKS: dict[str, Recheck] = {
     "discourse": Recheck(discourse.check, discourse.BATCH),
     "tumblr": Recheck(tumblr.check, tumblr.BATCH, TUMBLR),
     "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),
+    "nostr": Recheck(nostr.check, nostr.BATCH),
+    "wechat": Recheck(wechat.check, wechat.BATCH, wechat.HOME),
+    "douyin": Recheck(douyin.check, douyin.BATCH, douyin.HOME),
 }
 """One line per platform."""

@@ -22,6 +22,8 @@ SLACK = 5_000_000
 """Microseconds by which events come out of order; a connection begins that much before the last event it knows."""
 HOLE = 60_000_000
 """Microseconds without any event, after a cursor, that are taken for events that the server does not hold any more."""
+_MOST_IDLE = 10_000
+"""Messages in a row that take the stream no further in time: more than a connection replays of the last seconds."""
 _SECONDS = 30.0
 """How long a page is waited for, once it has an event."""
 _BEGINS_LATER = "the server does not hold events of so long ago any more, or lost some"
@@ -95,6 +97,7 @@ class _Stream:
     def __init__(self, reading: Reading, socket: Socket, place: _Place, until: int) -> None:
         self._reading, self._socket, self._until = reading, socket, until
         self._first = True
+        self._idle = 0
         self.place = place
         self.over = False
 
@@ -108,7 +111,7 @@ class _Stream:
             try:
                 if not self._socket.connected:
                     await self._socket.connect(self._path())
-                    self._first = True
+                    self._first, self._idle = True, 0
                 event = await self._socket.receive(self._reading.settings.timeout_seconds)
             except LostError as lost:
                 await self._socket.close()
@@ -121,8 +124,13 @@ class _Stream:
                 self.over = datetime.now(UTC) > _moment(self._until + SLACK)
                 if self.over and self.place.latest + HOLE < self._until:
                     raise SourceGapError("the stream fell silent before the window's end")
-            elif self._takes(event):
+                continue
+            latest = self.place.latest
+            if self._takes(event):
                 events.append(event)
+            self._idle = 0 if self.place.latest > latest else self._idle + 1
+            if self._idle >= _MOST_IDLE:
+                raise SourceGapError(f"the server sends {_MOST_IDLE:,} messages in a row without getting on in time")
         return events
 
     def _path(self) -> str:

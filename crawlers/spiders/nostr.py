@@ -10,6 +10,7 @@ from typing import Any
 
 from crawlers.fetching import SourceGapError
 from crawlers.platforms.nostr import KINDS, parse_event, public_key
+from crawlers.sighting import Visit
 from crawlers.sink import Page
 from crawlers.spiders.pages import Reading, created, parse_records
 from crawlers.streaming import LostError, Socket
@@ -27,12 +28,75 @@ _OTHERS = ("unsupported", "invalid")
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads the notes of a relay, of a tag or of an author. Errors: SourceGapError."""
-    socket = Socket(reading.fetcher)
+    relay = Relay(reading)
     try:
-        async for page in _walk(reading, socket):
+        async for page in _walk(reading, relay):
             yield page
     finally:
-        await socket.close()
+        await relay.close()
+
+
+class Relay:
+    """Asks a relay for events, over new connections where one is lost."""
+
+    def __init__(self, reading: Reading | Visit) -> None:
+        self._fetcher = reading.fetcher
+        self._seconds = reading.settings.timeout_seconds
+        self._socket = Socket(reading.fetcher)
+
+    async def events(self, wanted: dict[str, Any]) -> list[Any]:
+        """All events that the relay gives for a filter, as it gives them. Errors: SourceGapError."""
+        while True:
+            try:
+                if not self._socket.connected:
+                    await self._socket.connect()
+                await self._fetcher.turn()
+                self._fetcher.traffic.requests += 1
+                found = await self._answer(wanted)
+            except LostError as lost:
+                await self._socket.close()
+                self._socket.lost(lost)
+                continue
+            self._socket.progressed()
+            return found
+
+    async def close(self) -> None:
+        """Ends the connection, if there is one."""
+        await self._socket.close()
+
+    async def _answer(self, wanted: dict[str, Any]) -> list[Any]:
+        name, events = f"posts{self._fetcher.traffic.requests}", []
+        await self._socket.send(["REQ", name, wanted])
+        for _ in range(_MOST_MESSAGES):
+            message = await self._socket.receive(self._seconds)
+            if message is None:
+                raise LostError(f"no answer within {self._seconds:g} s")
+            match message:
+                case ["EVENT", str(of), event] if of == name:
+                    events.append(event)
+                case ["EOSE", str(of)] if of == name:
+                    await self._socket.send(["CLOSE", name])
+                    return events
+                case ["CLOSED", str(of), *said] if of == name:
+                    self._refused(said)
+                case ["NOTICE", *said]:
+                    self._refused(said, notice=True)
+                case _:
+                    pass  # a challenge, which is a gate only once a request is refused; or an answer to an earlier one
+        raise SourceGapError(f"the relay sends {_MOST_MESSAGES:,} messages where {LIMIT} posts were asked for")
+
+    def _refused(self, said: list[Any], *, notice: bool = False) -> None:
+        """Takes a refusal. Errors: LostError, SourceGapError."""
+        word = _word(said)
+        if word in _GATED:
+            raise SourceGapError(f"the relay refuses visitors ({word})")
+        if word in _BUSY:
+            self._fetcher.traffic.rate_limited += word == "rate-limited"
+            raise LostError(f"the relay refuses for now ({word})")
+        if not notice:
+            raise SourceGapError(
+                f"the relay refuses the request ({word if word in _OTHERS else 'it does not say why'})"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,14 +133,14 @@ class _Place:
         return _Place(self.until - 1, most, (), crowded)
 
 
-async def _walk(reading: Reading, socket: Socket) -> AsyncIterator[Page]:
+async def _walk(reading: Reading, relay: Relay) -> AsyncIterator[Page]:
     window, host = reading.window, reading.source.authority
     since = int(window.since.timestamp())
     number, cursor = reading.start.page, reading.start.cursor
     place = _Place(ceil(window.until.timestamp()) - 1) if cursor is None else _Place.of(cursor)
     asked = {"kinds": list(KINDS), "since": since, "limit": LIMIT, **_filter(reading)}
     while place.until >= since:
-        events = await _ask(reading, socket, {**asked, "until": place.until})
+        events = await relay.events({**asked, "until": place.until})
         fetched_at = datetime.now(UTC)
         placed = [found for event in events if (found := _placed(event)) and since <= found[0] <= place.until]
         known = set(place.known)
@@ -117,52 +181,6 @@ def _placed(event: object) -> tuple[int, str] | None:
     return (second, name) if type(second) is int and isinstance(name, str) else None
 
 
-async def _ask(reading: Reading, socket: Socket, wanted: dict[str, Any]) -> list[Any]:
-    """All events that a relay gives for a filter, over new connections where one is lost. Errors: SourceGapError."""
-    while True:
-        try:
-            if not socket.connected:
-                await socket.connect()
-            await reading.fetcher.turn()
-            reading.fetcher.traffic.requests += 1
-            found = await _answer(reading, socket, wanted)
-        except LostError as lost:
-            await socket.close()
-            socket.lost(lost)
-            continue
-        socket.progressed()
-        return found
-
-
-async def _answer(reading: Reading, socket: Socket, wanted: dict[str, Any]) -> list[Any]:
-    name, events = f"posts{reading.fetcher.traffic.requests}", []
-    await socket.send(["REQ", name, wanted])
-    for _ in range(_MOST_MESSAGES):
-        message = await socket.receive(reading.settings.timeout_seconds)
-        if message is None:
-            raise LostError(f"no answer within {reading.settings.timeout_seconds:g} s")
-        match message:
-            case ["EVENT", str(of), event] if of == name:
-                events.append(event)
-            case ["EOSE", str(of)] if of == name:
-                await socket.send(["CLOSE", name])
-                return events
-            case ["CLOSED", str(of), *said] if of == name:
-                _refused(reading, said)
-            case ["NOTICE", *said]:
-                _refused(reading, said, notice=True)
-            case _:
-                pass  # a challenge, which is a gate only once a request is refused; or an answer to an earlier one
-    raise SourceGapError(f"the relay sends {_MOST_MESSAGES:,} messages where {LIMIT} posts were asked for")
-
-
-def _refused(reading: Reading, said: list[Any], *, notice: bool = False) -> None:
-    """What a relay that refuses says begins with a word of NIP-01's. Errors: LostError, SourceGapError."""
-    word = str(said[0]).partition(":")[0].strip().lower() if said else ""
-    if word in _GATED:
-        raise SourceGapError(f"the relay refuses visitors ({word})")
-    if word in _BUSY:
-        reading.fetcher.traffic.rate_limited += word == "rate-limited"
-        raise LostError(f"the relay refuses for now ({word})")
-    if not notice:
-        raise SourceGapError(f"the relay refuses the request ({word if word in _OTHERS else 'it does not say why'})")
+def _word(said: list[Any]) -> str:
+    """The word of NIP-01's with which a relay that refuses begins what it says."""
+    return str(said[0]).partition(":")[0].strip().lower() if said else ""

@@ -29,5 +29,6 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
 def gate(answer: Answer) -> str | None:
     """Why an answer stops all reading of the host; None for one that does not."""
     with suppress(ParseError):
-        return GATE if standing(answer.body) == "gate" else None
+        notice = standing(answer.body)
+        return GATE if notice is not None and notice.says == "gate" else None
     return None

@@ -51,6 +51,7 @@ async def _cards(reading: Reading, site: "Session") -> AsyncIterator[Page]:
     query = _asked(reading)
     number, cursor = reading.start.page, reading.start.cursor
     trail = Trail(cursor)
+    before: list[object] = []
     while True:
         key, _, value = (cursor or "").partition("=")
         answer = await site.get("/api/container/getIndex", {**query, **({key: value} if cursor else {})})
@@ -63,6 +64,10 @@ async def _cards(reading: Reading, site: "Session") -> AsyncIterator[Page]:
             mblogs = mblogs_in(told)
         except ParseError:
             raise SourceGapError("the answer is none of m.weibo.cn: it lists no cards") from None
+        # Pages that are numbered lead nowhere where the site shows the same one under each number.
+        if mblogs and mblogs == before:
+            raise SourceGapError("the server gives the same posts again: its paging goes in circles")
+        before = mblogs
         mblogs = [await site.whole(each, answer, reading) for each in mblogs]
         parsed = parse_records(mblogs, _parser(source.authority, answer.fetched_at), window, created)
         following = _following(told, cursor, source.kind)
