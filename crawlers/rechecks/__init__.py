@@ -8,19 +8,21 @@ from crawlers.catalogue.youtube import API as YOUTUBE
 from crawlers.rechecks import (
     bluesky,
     discourse,
+    douyin,
     feed,
     fourchan,
     hackernews,
     lemmy,
     mastodon,
+    nostr,
     reddit,
     telegram,
     tumblr,
+    wechat,
     weibo,
     x,
     youtube,
 )
-from crawlers.rechecks import bluesky, discourse, douyin, feed, hackernews, mastodon, nostr, telegram, wechat, weibo, x
 from crawlers.sighting import Checker
 
 
