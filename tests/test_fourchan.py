@@ -75,6 +75,29 @@ def test_what_the_board_has_dropped_is_the_exact_gap(tmp_path: Path) -> None:
         assert outcome.ids(source) == expected_of(state)
 
 
+def test_a_thread_that_is_pinned_hides_nothing_of_what_a_board_without_an_archive_has_dropped(tmp_path: Path) -> None:
+    state = Board(NEWEST, number=16, live=10, archive=False, pinned=True)
+    outcome, source = read(state, tmp_path)
+    (gap,) = outcome.sinks[source].gaps or []
+    assert (gap.since, gap.until) == (WINDOW.since, state.ended(min(state.numbers(True))))
+
+
+def test_a_thread_that_goes_before_it_is_read_is_a_gap_where_there_is_no_archive(tmp_path: Path) -> None:
+    state = Board(NEWEST, number=40, live=40, archive=False, dropped={4300})
+    outcome, source = read(state, tmp_path)
+    (gap,) = outcome.sinks[source].gaps or []
+    assert (gap.since, gap.until) == (WINDOW.since, state.ended(4300))
+    assert WINDOW.holds(gap.until)
+    pages = outcome.sinks[source].pages
+    (late,) = (page for page in pages if page.cursor is not None and page.cursor.startswith("4200"))
+    with fourchan(state) as server:
+        again = Source("fourchan", server.url, "board", "news", True)
+        start = Counted(start=Position(late.number, late.cursor))
+        resumed = crawled({again: start}, tmp_path / "stderr").sinks[again]
+    (same,) = resumed.gaps or []
+    assert (same.since, same.until) == (gap.since, gap.until)
+
+
 def test_a_board_that_is_none_is_one_line(tmp_path: Path) -> None:
     for value, said in (("tides", "there is no such board (HTTP 404)"), ("/news/", "no board's short name")):
         outcome, source = read(Board(NEWEST), tmp_path, value)
