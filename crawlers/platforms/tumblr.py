@@ -72,7 +72,7 @@ class _Content:
         """Takes a text in HTML."""
         reading = read_html(told or "")
         self.lines.append(reading.text)
-        self.links += reading.links
+        self.links += [*reading.links, *links_in(reading.text)]
         self.mentions += reading.mentions
 
 
