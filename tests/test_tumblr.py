@@ -1,6 +1,7 @@
 """Tumblr: that a crawl of a blog or a tag hands over every post, goes on from any page, and keeps its key to itself;
 and what a later visit finds."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -68,6 +69,19 @@ def test_posts_of_one_second_are_read_over_pages_and_what_one_page_cannot_show_i
         assert spans == ([(state.newest, state.newest + timedelta(seconds=1))] if lost else [])
         missing = set(expected_of(state)) - set(outcome.ids(source))
         assert {state.written()[each] for each in missing} == ({state.newest} if lost else set())
+
+
+def test_a_page_without_a_time_is_where_a_source_ends_and_the_rest_is_a_gap(tmp_path: Path) -> None:
+    state = Tumblr(NEWEST)
+    undated = [{key: value for key, value in state.post(20).items() if key != "timestamp"}]
+    state.faults = {2: (200, {"Content-Type": "application/json"}, json.dumps({"response": undated}).encode())}
+    outcome, source = read(state, "tag", tmp_path)
+    (gap,) = outcome.sinks[source].gaps or []
+    assert "no time" in gap.reason
+    missing = set(expected_of(state)) - set(outcome.ids(source))
+    assert missing
+    assert all(gap.since <= state.written()[each] < gap.until for each in missing)
+    assert [len(page.rejects) for page in outcome.sinks[source].pages] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
