@@ -22,6 +22,13 @@ from tests.test_rechecks import states, visited
 NEWEST = WINDOW.until + timedelta(hours=5)
 
 
+def test_no_text_takes_long_to_read() -> None:
+    for piece in ("<br>", "<b", '<a href="', '<span class="deadlink">&gt;&gt;', "<b>(USER WAS "):
+        given = {"no": 2, "resto": 1, "time": int(NOW.timestamp()), "com": f"late{piece * 40_000}"}
+        post = parse_post(given, "a.4cdn.org", NOW, "news")
+        assert (post.text or "").startswith("late")
+
+
 def read(state: Board, tmp_path: Path, value: str = "news") -> tuple[Outcome, Source]:
     with fourchan(state) as server:
         source = Source("fourchan", server.url, "board", value, True)

@@ -28,7 +28,7 @@ _ANSWERED = re.compile(
 """A link to a post, or what stands for one to a post that is gone: an earlier sweep may have it."""
 _UNSHOWN = frozenset({"quotelink", "deadlink", "abbr", "exif"})
 """Links to posts, to posts that are gone, and the tables of a picture's data."""
-_BANNED = re.compile(r"(?:<br>)*<(?P<tag>b|strong)[^<>]*>\(USER WAS (?:BANNED|WARNED) FOR THIS POST\)</(?P=tag)>")
+_BANNED = re.compile(r"<(?P<tag>b|strong)[^<>]*>\(USER WAS (?:BANNED|WARNED) FOR THIS POST\)</(?P=tag)>")
 _ENDING = re.compile(r"\.[a-z0-9]{1,8}")
 _MEDIA = {".webm": "video", ".mp4": "video", ".pdf": "document", ".swf": "document"}
 _LATEST = 1 << 33
