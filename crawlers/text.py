@@ -28,11 +28,14 @@ _UNSHOWN = re.compile(r"<(script|style|template|noscript)\b.*?(?:</\1\s*>|$)", r
 _HIDDEN = {"script", "style", "template", "noscript", "head", "title", "object", "iframe"}
 _PICTURED = {"emoji", "custom-emoji", "wp-smiley"}
 """Classes of pictures that stand for a character, which is their alternative text."""
+_NAMED = {"mention", "tumblelog", "tumblr_blog"}
+"""Classes of anchors whose words are a name, whatever their address tells."""
 
 # No address goes on over these, as nothing else parts words in Chinese and Japanese; nor does it end in punctuation.
 _STOP = r"\s<>\"'（）「」『』【】《》，。、！？；：()"
 _LAST = rf"{_STOP}.,;:!?\]*…"
 _URL = rf"https?://(?:[^{_STOP}]|\([^{_STOP}]*\))*(?:[^{_LAST}]|\([^{_STOP}]*\))"
+_BLOG = r"(?<![A-Za-z0-9_@/.:-])(?!(?:www|api|assets|embed|at)\.)[A-Za-z0-9-]+\.tumblr\.com"
 _HOST = r"(?<![A-Za-z0-9_@/.:-])(?:[A-Za-z0-9-]+\.)+"
 _BARE = rf"{_HOST}[A-Za-z]{{2,}}/(?:[^{_STOP}]*[^{_LAST}])?"
 # ASCII where there is any: a name is not read into Chinese or Japanese that follows it.
@@ -44,7 +47,8 @@ _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
 # What stands before must not make it the rest of a mail address.
 _HANDLE = rf"(?<![A-Za-z0-9_@＠])[@＠]+(?:{_NAME}|\w+)(?:@{_NAME})*"
 _TARGET = re.compile(
-    rf"(?P<url>{_URL})|(?P<account>{_SCHEMED}|{_HOST}bsky\.social\b(?!/)|{_HANDLE})|(?P<bare>{_BARE})", re.IGNORECASE
+    rf"(?P<url>{_URL})|(?P<account>{_SCHEMED}|{_HOST}bsky\.social\b(?!/)|{_BLOG}\b(?!/)|{_HANDLE})|(?P<bare>{_BARE})",
+    re.IGNORECASE,
 )
 _ADDRESS = re.compile(_URL, re.IGNORECASE)
 _WHOLE_HANDLE = re.compile(_HANDLE)
@@ -64,6 +68,7 @@ _PROFILE_OF = {
     "weibo.cn": re.compile(r"^/(?:n|profile)/[^/]"),
     "t.me": re.compile(_CHANNEL),
     "telegram.me": re.compile(_CHANNEL),
+    "tmblr.co": re.compile(r"^/m[\w-]{10,}"),
     "iesdouyin.com": re.compile(r"^/share/user/"),
     "tumblr.com": re.compile(
         r"^/(?!(?:tagged|explore|search|dashboard|communities|docs|policy|about|login|register)(?:/|$))[@\w-]+"
@@ -277,7 +282,7 @@ class _Walk:
             return True
         with suppress(ValueError):  # what cannot be joined stays as it is
             href = urljoin(self.base, href) if href else ""
-        told = "mention" in classes or _WHOLE_HANDLE.fullmatch(shown) is not None
+        told = bool(_NAMED & set(classes)) or _WHOLE_HANDLE.fullmatch(shown) is not None
         if told or (href and (_leads_to(href, self.accounts) or names_account(href))):
             self.mentions += 1
             told = self.unsigned() or told

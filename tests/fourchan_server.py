@@ -17,8 +17,8 @@ LENGTH = timedelta(hours=3)
 
 @dataclass
 class Board:
-    """A board with a thread of nine posts every hour; the newest `live` of them are on the board, those before in its
-    archive, which reaches back to the first thread."""
+    """A board with a thread of nine posts every hour; the newest `live` of them are on the board, the one that was
+    answered last first, those before in its archive, which reaches back to the first thread."""
 
     newest: datetime
     number: int = 60
@@ -30,6 +30,8 @@ class Board:
     """Threads that are gone though they are listed."""
     edited: set[int] = field(default_factory=set)
     archive: bool = True
+    pinned: bool = False
+    """A thread of rules, last changed long ago, stands before all others."""
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -40,7 +42,8 @@ class Board:
             if board != "news":
                 return 404, {}, b""
             if what == ["threads.json"]:
-                threads = [{"no": no, "last_modified": int(self.ended(no).timestamp())} for no in self.numbers(True)]
+                listed = [900] * self.pinned + self.numbers(True)[::-1]
+                threads = [{"no": no, "last_modified": int(self.ended(no).timestamp())} for no in listed]
                 pages = [{"page": 1, "threads": threads[:15]}, {"page": 2, "threads": threads[15:]}]
                 return _json(pages, {"Last-Modified": format_datetime(self.newest, usegmt=True)})
             if what == ["archive.json"]:
@@ -61,7 +64,8 @@ class Board:
 
     def begun(self, thread: int) -> datetime:
         """When a thread's first post was written."""
-        return self.newest - timedelta(hours=self.number - (thread - 1000) // 100) - LENGTH
+        place = (thread - 1000) // 100 if thread >= 1000 else -10_000
+        return self.newest - timedelta(hours=self.number - place) - LENGTH
 
     def ended(self, thread: int) -> datetime:
         """When its last one was."""

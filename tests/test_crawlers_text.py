@@ -43,6 +43,9 @@ from tests.test_crawlers import NOW, STATUS, VIEW
         ("www.oakfern.bsky.social", "@user"),
         ("@oakfern.bsky.social", "@user"),
         ("mail a@oak.bsky.social", "mail a@oak.bsky.social"),
+        ("my blog is oakfern.tumblr.com, 看oakfern.tumblr.com", "my blog is @user, 看@user"),
+        ("mail a@oak.tumblr.com, see www.tumblr.com", "mail a@oak.tumblr.com, see www.tumblr.com"),
+        ("https://tmblr.co/mOakfernOakfern-0akfern", "@user"),
         ("by did:plc:oakoak.", "by @user."),
         ("at://oakfern.example/app.bsky.feed.post/3k你好", "@user你好"),
         ("看https://hearth.example/@oakfern你好", "看@user你好"),
@@ -105,6 +108,8 @@ def test_a_link_ends_where_its_address_ends(text: str, links: list[str]) -> None
     [
         ('<p>你好<a class="mention" href="https://two.example/@b">@b</a>今天天气很好</p>', "你好@user今天天气很好"),
         ('<p><a class="mention" href="https://two.example/@b">@b</a>-made</p>', "@user-made"),
+        ('<p>ask @<a class="tumblelog" href="https://tmblr.co/mQ1w2E3r4T5y6U7i">oakfern</a> too</p>', "ask @user too"),
+        ('<a class="tumblr_blog" href="https://press.example/post/1">oakfern</a>:<p>rain</p>', "@user:\nrain"),
         ('<p>the <a href="https://x.example/report">report</a></p>', "the report (https://x.example/report)"),
         ('<a href="https://www.x.example/a/b">x.example/a…</a>', "https://www.x.example/a/b"),
         ("<div>" * 3000 + "deep &amp; dark" + "</div>" * 3000, "deep & dark"),

@@ -22,6 +22,13 @@ from tests.test_rechecks import states, visited
 NEWEST = WINDOW.until + timedelta(hours=5)
 
 
+def test_no_text_takes_long_to_read() -> None:
+    for piece in ("<br>", "<b", '<a href="', '<span class="deadlink">&gt;&gt;', "<b>(USER WAS "):
+        given = {"no": 2, "resto": 1, "time": int(NOW.timestamp()), "com": f"late{piece * 40_000}"}
+        post = parse_post(given, "a.4cdn.org", NOW, "news")
+        assert (post.text or "").startswith("late")
+
+
 def read(state: Board, tmp_path: Path, value: str = "news") -> tuple[Outcome, Source]:
     with fourchan(state) as server:
         source = Source("fourchan", server.url, "board", value, True)
@@ -73,6 +80,29 @@ def test_what_the_board_has_dropped_is_the_exact_gap(tmp_path: Path) -> None:
         assert (gap.since, gap.until) == (WINDOW.since, earliest)
         assert "the board still has" in gap.reason
         assert outcome.ids(source) == expected_of(state)
+
+
+def test_a_thread_that_is_pinned_hides_nothing_of_what_a_board_without_an_archive_has_dropped(tmp_path: Path) -> None:
+    state = Board(NEWEST, number=16, live=10, archive=False, pinned=True)
+    outcome, source = read(state, tmp_path)
+    (gap,) = outcome.sinks[source].gaps or []
+    assert (gap.since, gap.until) == (WINDOW.since, state.ended(min(state.numbers(True))))
+
+
+def test_a_thread_that_goes_before_it_is_read_is_a_gap_where_there_is_no_archive(tmp_path: Path) -> None:
+    state = Board(NEWEST, number=40, live=40, archive=False, dropped={4300})
+    outcome, source = read(state, tmp_path)
+    (gap,) = outcome.sinks[source].gaps or []
+    assert (gap.since, gap.until) == (WINDOW.since, state.ended(4300))
+    assert WINDOW.holds(gap.until)
+    pages = outcome.sinks[source].pages
+    (late,) = (page for page in pages if page.cursor is not None and page.cursor.startswith("4200"))
+    with fourchan(state) as server:
+        again = Source("fourchan", server.url, "board", "news", True)
+        start = Counted(start=Position(late.number, late.cursor))
+        resumed = crawled({again: start}, tmp_path / "stderr").sinks[again]
+    (same,) = resumed.gaps or []
+    assert (same.since, same.until) == (gap.since, gap.until)
 
 
 def test_a_board_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from pipelines.imports.readers import MOST_LINE, Broken, CutError, csv_rows, jso
 from pipelines.progress import Progress
 from pipelines.verify import verify_archive
 from tests.jobs import postsweep, running
+from tests.sweeps import contents
 from tests.test_crawlers import STATUS, VIEW
 
 MAP = """platform = "weibo"
@@ -465,3 +466,26 @@ def test_a_warc_of_pages_for_people_and_of_weibo_is_posts(tmp_path: Path) -> Non
     manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
     assert manifest is not None
     assert manifest["counts"]["platforms"] == {"douyin": 1, "telegram": 1, "wechat": 1, "weibo": 4}
+
+
+def test_a_warc_of_4chan_and_tumblr_is_posts_and_the_key_in_its_addresses_stays_out(tmp_path: Path) -> None:
+    names = ("thread-with-a-title-and-a-picture", "reply-to-two-posts-in-green", "no-time")
+    thread = json.dumps({"posts": [json.loads(fixture(f"fourchan/{name}")) for name in names]}).encode()
+    blog, older = (json.loads(fixture(f"tumblr/{name}")) for name in ("poll-and-video", "older-answer"))
+    asked = "https://api.tumblr.com/v2"
+    answers = {
+        "https://a.4cdn.org/news/thread/1482201.json": thread,
+        f"{asked}/blog/mill-race-notes/posts?npf=true&api_key=s3cretKey0fTheOperator": json.dumps(
+            {"meta": {"status": 200}, "response": {"posts": [blog, {"id": "none"}]}}
+        ).encode(),
+        f"{asked}/tagged?tag=sluice&api_key=s3cretKey0fTheOperator": json.dumps({"response": [older]}).encode(),
+    }
+    file = warc(tmp_path / "c.warc", [(url, 200, "application/json", body, {}) for url, body in answers.items()])
+    assert imported(tmp_path, file, kind="warc") == Exit.DONE
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    assert manifest["counts"]["platforms"] == {"fourchan": 2, "tumblr": 2}
+    assert posts(tmp_path, "rejects").height == 2
+    kept = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
+    assert len(kept) > 4
+    assert not [path for path in kept if b"s3cretKey0fTheOperator" in contents(path)]

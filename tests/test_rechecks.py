@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from crawlers.catalogue.tumblr import KEY as TUMBLR_KEY
 from crawlers.platforms.mastodon import parse_status
 from crawlers.post import input_digest
 from crawlers.rechecks import RECHECKS
@@ -225,6 +226,7 @@ def test_an_entry_that_a_feed_shows_no_more_is_no_removal() -> None:
 
 
 SITE = "https://news.ycombinator.com"
+BOARDS = "https://boards.4chan.org"
 KNOWN: dict[str, Callable[[str], list[Known]]] = {
     "mastodon": lambda base: [of_status(base, status_of(base, number)) for number in (1, 2, 3)],
     "bluesky": lambda _: [of_record("3k1"), of_record("3k2")],
@@ -238,17 +240,25 @@ KNOWN: dict[str, Callable[[str], list[Known]]] = {
     "discourse": lambda base: [
         Known("uid1", "discourse", f"{base}/p/7", urlsplit(base).netloc, "5/1", None, None, None, "post", None),
     ],
-}
+    "fourchan": lambda _: [
+        Known(f"uid{number}", "fourchan", f"news/{number}", None, None, f"{BOARDS}/news/thread/7#p{number}", None, None,
+              "reply", None)
+        for number in (8, 9)
+    ],
+    "tumblr": lambda _: [
+        Known("uid1", "tumblr", "790112233445560007", None, None, None, "t:Rk3vP0cWq1Yx8uTz5Lb7Ng", None, "post", None),
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("answer", [answer for _, answer in ANSWERS], ids=[name for name, _ in ANSWERS])
 @pytest.mark.parametrize(("platform", "kind"), [
     ("mastodon", "public"), ("bluesky", "author"), ("bluesky", "records"), ("hackernews", "items"), ("feed", "feed"),
-    ("telegram", "channel"), ("discourse", "posts"),
+    ("telegram", "channel"), ("discourse", "posts"), ("fourchan", "board"), ("tumblr", "blog"),
 ])  # fmt: skip
 def test_a_server_that_answers_everything_alike_removes_nothing(platform: str, kind: str, answer: Reply) -> None:
     with serving(lambda _: answer) as running:
-        settings = replace(SETTINGS, environment={DIRECTORY: running.url})
+        settings = replace(SETTINGS, environment={DIRECTORY: running.url, TUMBLR_KEY: "k3y"})
         posts = KNOWN[platform](running.url)
         found = visited(Source(platform, running.url, kind, allow_private=True), posts, settings)
     assert len(found.found) == len(posts)

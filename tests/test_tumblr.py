@@ -1,6 +1,7 @@
 """Tumblr: that a crawl of a blog or a tag hands over every post, goes on from any page, and keeps its key to itself;
 and what a later visit finds."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -70,6 +71,35 @@ def test_posts_of_one_second_are_read_over_pages_and_what_one_page_cannot_show_i
         assert {state.written()[each] for each in missing} == ({state.newest} if lost else set())
 
 
+def test_a_link_over_a_mention_tells_no_name() -> None:
+    blog = {"uuid": UUID, "name": "orchardlane", "url": "https://orchard.example/"}
+    link = {"type": "link", "start": 7, "end": 18, "url": "https://orchard.example/"}
+    mention = {"type": "mention", "start": 6, "end": 18, "blog": blog}
+    content = [{"type": "text", "text": "as by ·orchardlane told", "formatting": [link, mention]}]
+    post = parse_post({**Tumblr(NEWEST).post(1), "content": content}, "api.tumblr.com", NOW)
+    assert (post.text, post.mention_count, post.links) == ("as by @user told", 1, [])
+
+
+def test_a_block_of_a_hundred_thousand_ranges_is_read_at_once() -> None:
+    ranges = [{"type": ("mention", "link")[n % 2], "start": 20 * n, "end": 20 * n + 9} for n in range(100_000)]
+    content = [{"type": "text", "text": "ferry late " * 200_000, "formatting": ranges}]
+    post = parse_post({**Tumblr(NEWEST).post(1), "content": content}, "api.tumblr.com", NOW)
+    assert post.mention_count == 50_000
+
+
+def test_a_page_without_a_time_is_where_a_source_ends_and_the_rest_is_a_gap(tmp_path: Path) -> None:
+    state = Tumblr(NEWEST)
+    undated = [{key: value for key, value in state.post(20).items() if key != "timestamp"}]
+    state.faults = {2: (200, {"Content-Type": "application/json"}, json.dumps({"response": undated}).encode())}
+    outcome, source = read(state, "tag", tmp_path)
+    (gap,) = outcome.sinks[source].gaps or []
+    assert "no time" in gap.reason
+    missing = set(expected_of(state)) - set(outcome.ids(source))
+    assert missing
+    assert all(gap.since <= state.written()[each] < gap.until for each in missing)
+    assert [len(page.rejects) for page in outcome.sinks[source].pages] == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("refusal", "said"),
     [
@@ -135,4 +165,6 @@ def test_a_sweep_of_a_tag_and_a_blog_has_a_row_per_post_and_the_key_nowhere(
     kept = [path for path in (tmp_path / "archive").rglob("*") if path.is_file()]
     assert len(kept) > 4
     assert not [path for path in kept if KEY.encode() in contents(path) or BLOG in path.name]
+    naming = {path.relative_to(tmp_path / "archive").parts[0] for path in kept if BLOG.encode() in contents(path)}
+    assert naming == {"identities"}
     assert KEY not in done.stderr + done.stdout

@@ -1,7 +1,8 @@
 """Posts of 4chan's read-only API (github.com/4chan/4chan-API), to posts. Pure.
 
 A post is named `<board>/<number>`; numbers count through all threads of a board. Its text is HTML, in which links to
-other posts (`>>123`) lead to what it answers and are left out of the text.
+other posts (`>>123`), to those that are gone too, lead to what it answers and are left out of the text.
+Addresses are mostly written without a link.
 """
 
 import re
@@ -10,7 +11,7 @@ from typing import Any
 
 from crawlers.platforms.fields import Record, count, record, text
 from crawlers.post import Account, Media, ParseError, Post, PostId
-from crawlers.text import read_html
+from crawlers.text import links_in, read_html
 
 PARSER_VERSION = 1
 PLATFORM = "fourchan"
@@ -19,11 +20,15 @@ BOARD = re.compile(r"[a-z0-9]{1,16}")
 _SITE = "https://boards.4chan.org"
 _FILES = "https://i.4cdn.org"
 _ANSWERED = re.compile(
-    r'<a href="(?:/(?P<board>[a-z0-9]{1,16})/thread/\d{1,18})?#p(?P<number>\d{1,18})" class="quotelink"', re.ASCII
+    r'<a href="(?:(?://boards\.4chan(?:nel)?\.org)?/(?P<board>[a-z0-9]{1,16})/thread/\d{1,18})?'
+    r'#p(?P<number>\d{1,18})" class="quotelink"'
+    r'|<span class="deadlink">&gt;&gt;(?:&gt;/(?P<gone_board>[a-z0-9]{1,16})/)?(?P<gone>\d{1,18})</span>',
+    re.ASCII,
 )
+"""A link to a post, or what stands for one to a post that is gone: an earlier sweep may have it."""
 _UNSHOWN = frozenset({"quotelink", "deadlink", "abbr", "exif"})
 """Links to posts, to posts that are gone, and the tables of a picture's data."""
-_BANNED = re.compile(r"(?:<br>)*<(?P<tag>b|strong)[^<>]*>\(USER WAS (?:BANNED|WARNED) FOR THIS POST\)</(?P=tag)>")
+_BANNED = re.compile(r"<(?P<tag>b|strong)[^<>]*>\(USER WAS (?:BANNED|WARNED) FOR THIS POST\)</(?P=tag)>")
 _ENDING = re.compile(r"\.[a-z0-9]{1,8}")
 _MEDIA = {".webm": "video", ".mp4": "video", ".pdf": "document", ".swf": "document"}
 _LATEST = 1 << 33
@@ -53,7 +58,7 @@ def parse_post(payload: object, host: str, fetched_at: datetime, board: str) -> 
         text=reading.text or None,
         reply_to=_answered(told, board, thread, number),
         mention_count=reading.mentions,
-        links=reading.links,
+        links=list(dict.fromkeys([*reading.links, *links_in(reading.text)])),
         media=_media(given, board, deleted),
         replies=count(given, "replies"),
         platform_labels=labels,
@@ -108,8 +113,9 @@ def _name(given: Record) -> str | None:
 def _answered(told: str, board: str, thread: int, number: int) -> PostId | None:
     """The first post that the text links to, else the one that the thread began with."""
     found = _ANSWERED.search(told)
-    if found is not None and int(found["number"]) > 0:
-        return _id(found["board"] or board, int(found["number"]))
+    answered = 0 if found is None else int(found["number"] or found["gone"])
+    if found is not None and answered > 0:
+        return _id(found["board"] or found["gone_board"] or board, answered)
     return None if thread == number else _id(board, thread)
 
 

@@ -5,9 +5,11 @@ end of the trail. Ranges of the block format count code points.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from urllib.parse import parse_qs, urlsplit
 
 from crawlers.platforms.fields import Record, count, needed_text, optional_record, record, records, text, texts
@@ -72,7 +74,7 @@ class _Content:
         """Takes a text in HTML."""
         reading = read_html(told or "")
         self.lines.append(reading.text)
-        self.links += reading.links
+        self.links += [*reading.links, *links_in(reading.text)]
         self.mentions += reading.mentions
 
 
@@ -190,9 +192,9 @@ def _text_block(block: Record, found: _Content, place: str) -> None:
     """A paragraph, with mentions replaced and links written out."""
     # These two stand for marks; another control character, which is dropped later, keeps the ranges.
     told = (text(block, "text", place) or "").replace(MARK, "\x02").replace(END, "\x02")
-    following = len(told)
-    for kind, start, end, target in sorted(_ranges(block, place), key=lambda each: -each[1]):
-        if not start < end <= following:
+    parts, at = [], 0
+    for kind, start, end, target in sorted(_ranges(block, place), key=lambda each: each[1]):
+        if not at <= start < end <= len(told):
             continue  # ranges that overlap, or that end beyond the text
         shown = told[start:end]
         if kind == "mention":
@@ -204,7 +206,9 @@ def _text_block(block: Record, found: _Content, place: str) -> None:
             whole = target + END if shows_address(shown, target) else f"{shown} ({target})"
         else:
             continue
-        told, following = told[:start] + whole + told[end:], start
+        parts += [told[at:start], whole]
+        at = end
+    told = "".join([*parts, told[at:]])
     pieces = part_addresses(told).split(MARK)
     masked, mentions = mask(MARK.join(tidy(piece) for piece in pieces).strip())
     for link in links_in(masked):
@@ -215,12 +219,18 @@ def _text_block(block: Record, found: _Content, place: str) -> None:
 
 
 def _ranges(block: Record, place: str) -> Iterator[tuple[str, int, int, str]]:
-    """Mentions and links: kind, first and last code point, and the address."""
+    """Mentions, and links that lie over none: kind, first code point and the one after the last, and the address."""
+    found, inner = [], f"{place}formatting."
     for each in records(block, "formatting", place) or []:
-        kind, inner = text(each, "type", f"{place}formatting."), f"{place}formatting."
-        start, end = count(each, "start", inner), count(each, "end", inner)
+        kind, start, end = text(each, "type", inner), count(each, "start", inner), count(each, "end", inner)
         if kind in ("mention", "link") and start is not None and end is not None:
-            yield kind, start, end, _target(text(each, "url", inner)) or ""
+            found.append((kind, start, end, _target(text(each, "url", inner)) or ""))
+    mentions = sorted((start, end) for kind, start, end, _ in found if kind == "mention")
+    starts, reach = [start for start, _ in mentions], list(accumulate((end for _, end in mentions), max))
+    for kind, start, end, target in found:
+        before = bisect_left(starts, end)
+        if kind == "mention" or before == 0 or reach[before - 1] <= start:
+            yield kind, start, end, target
 
 
 def _target(address: str | None) -> str | None:

@@ -17,23 +17,28 @@ from crawlers.spiders.pages import Reading, created, parse_records
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the reading stands: the lowest number that was read, and the earliest archiving that was seen."""
+    """Where the reading stands: the lowest number that was read, and the second before which threads ended that are
+    gone, as far as the threads that were read tell it."""
 
     number: int | None = None
-    earliest: int | None = None
+    lost: int | None = None
 
     @classmethod
     def read(cls, cursor: str | None) -> "_Place":
-        number, _, earliest = (cursor or "").partition(" ")
-        return cls(int(number) if number else None, int(earliest) if earliest else None)
+        number, _, lost = (cursor or "").partition(" ")
+        return cls(int(number) if number else None, int(lost) if lost else None)
 
     def __str__(self) -> str:
-        return f"{self.number or ''} {self.earliest or ''}".rstrip()
+        return f"{self.number or ''} {self.lost or ''}".rstrip()
 
-    def after(self, number: int, archived: datetime | None) -> "_Place":
-        """Once a thread was read."""
-        seen = [each for each in (self.earliest, int(archived.timestamp()) if archived else None) if each is not None]
+    def archived(self, number: int, moment: datetime | None) -> "_Place":
+        """Once a thread was read where there is an archive: before the earliest that it holds, nothing is told."""
+        seen = [each for each in (self.lost, int(moment.timestamp()) if moment else None) if each is not None]
         return _Place(number, min(seen, default=None))
+
+    def pushed_off(self, number: int, changed: int | None) -> "_Place":
+        """Once a thread was read where there is none, with its last change if it was gone by then."""
+        return _Place(number, max((each for each in (self.lost, changed) if each is not None), default=None))
 
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
@@ -49,7 +54,10 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
     cursor = reading.start.cursor
     for position, number in enumerate(left):
         answer, posts = await _thread(reading, board, number)
-        place = place.after(number, archived_on(posts[0]) if posts else None)
+        if archive:
+            place = place.archived(number, archived_on(posts[0]) if posts else None)
+        else:
+            place = place.pushed_off(number, None if posts else live[number])
         parsed = parse_records(
             posts,
             lambda post: parse_post(post, reading.source.authority, answer.fetched_at, board),  # noqa: B023 - used at once
@@ -61,14 +69,17 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
         page, cursor = page + 1, following
     if not left:
         yield Page(page, cursor, None, [], [], answer.fetched_at)
-    _tell_what_is_lost(reading, place.earliest if archive else min(live.values(), default=None))
+    if not archive and live:
+        # The last of the board is the next to go. Others may have been changed earlier: those that are pinned.
+        place = place.pushed_off(place.number or 0, list(live.values())[-1])
+    _tell_what_is_lost(reading, place.lost)
 
 
-def _tell_what_is_lost(reading: Reading, earliest: int | None) -> None:
+def _tell_what_is_lost(reading: Reading, lost: int | None) -> None:
     """A thread that was archived, or where there is no archive pushed off the board, before the earliest that is still
     there may have held posts of the window."""
     window = reading.window
-    told = None if earliest is None else datetime.fromtimestamp(earliest, UTC)
+    told = None if lost is None else datetime.fromtimestamp(lost, UTC)
     if told is not None and told > window.since:
         reason = "threads that ended earlier than those that the board still has are gone; read it more often"
         raise SourceGapError(reason, (window.since, min(told, window.until)))

@@ -68,6 +68,8 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
             following = str(place)
             trail.follow(following, len(posts))
         yield Page(number, cursor, following, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
+        if posts and not moments:
+            raise SourceGapError("the posts of a page have no time, so there is no telling where to go on")
         if following is None:
             break
         number, cursor = number + 1, following
