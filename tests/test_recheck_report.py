@@ -1,5 +1,6 @@
 """What a report says of rounds of rechecks."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,19 @@ def test_a_group_of_which_nothing_went_has_a_flat_curve_and_a_band(
     assert set(curve.share) == {1.0}
     assert (curve.low[1], curve.high[1]) == pytest.approx(wilson(COUNT, COUNT))
     assert plots.survival(survival.groupings[0]) is not None
+
+
+def test_what_the_last_round_found_is_drawn_with_its_band(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    root, sweep, _ = archive
+    survival = surviving(root, sweep, round_of(tmp_path / "archive", 3, 1, {0: "removed_by_author"}))
+    drawn = plots.survival(survival.groupings[0]) or ""
+    lines = re.findall(r'<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--s0\); stroke-width: 1.8', drawn)
+    points = [tuple(map(float, point.split())) for point in re.findall(r"[\d.]+ [\d.]+", lines[0])]
+    level = [across for across, down in points if down == points[-1][1]]
+    assert points[-1][1] > points[0][1]
+    assert max(level) - min(level) > 10
 
 
 def test_the_page_tells_of_rounds_with_shares_and_intervals(
