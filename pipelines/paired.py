@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pipelines.report.figures import wilson
+from pipelines.report.intervals import wilson
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,36 @@
 """What a report says of rounds of rechecks."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import CensoredData, ecdf
 
 from pipelines.report import plots
 from pipelines.report.build import build_report
 from pipelines.report.figures import compute
+from pipelines.report.intervals import wilson
+from pipelines.report.survival import Survival
 from tests.sweeps import NAMES, NOON, SOURCES, page, post, sealed_sweep
 
 COUNT = 40
 
 
-def round_of(root: Path, number: int, days: int, states: dict[int, str]) -> dict[str, Any]:
-    """A round of sightings after some days, as one part; posts without a state are alive."""
+def round_of(
+    root: Path, number: int, days: int, states: dict[int, str], between: timedelta = timedelta(0)
+) -> dict[str, Any]:
+    """A round of sightings after some days, as one part, with some time between one visit and the next; posts without
+    a state are alive."""
     from pipelines.recheck_rounds import SIGHTING_SCHEMA
 
-    at = NOON + timedelta(days=days)
     rows = []
     for each in range(COUNT):
+        at = NOON + timedelta(days=days) + each * between
         state = states.get(each, "alive")
         phrase = "gone, cause not told" if state == "untold" else None
         told = "unknown" if state == "untold" else state
@@ -74,14 +82,98 @@ def test_the_curve_is_kaplan_and_meiers_with_posts_lost_from_sight(
     assert all(low < share < high for low, share, high in bands if share < 1)
 
 
-def test_a_group_of_which_nothing_went_has_a_flat_curve(
+def surviving(root: Path, sweep: dict[str, Any], *rounds: dict[str, Any]) -> Survival:
+    found = compute(root, sweep, None, False, 0, rounds).survival
+    assert found is not None
+    return found
+
+
+def test_the_post_that_is_visited_last_does_not_stand_for_all(
     archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     root, sweep, _ = archive
-    survival = compute(root, sweep, None, False, 0, [round_of(tmp_path / "archive", 3, 9, {})]).survival
-    assert survival is not None
-    assert set(survival.groupings[0].curves[0].share) == {1.0}
+    last = {COUNT - 1: "removed_by_author"}
+    apart = round_of(tmp_path / "archive", 3, 1, last, timedelta(hours=1))
+    (curve,) = surviving(root, sweep, apart).groupings[0].curves
+    assert curve.hours == (0.0, 24 + 19.5)
+    assert curve.share == pytest.approx((1.0, 39 / 40))
+    assert (curve.low[1], curve.high[1]) == pytest.approx(wilson(39, 40))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_curve_is_that_of_scipy_over_rounds(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], seed: int
+) -> None:
+    root, sweep, _ = archive
+    chance = np.random.default_rng(seed)
+    states: list[dict[int, str]] = [{}, {}, {}, {}]
+    gone, there = [], []
+    for each in range(COUNT):
+        stays, last = int(chance.integers(0, 8)), 0
+        for number in range(4):
+            if number >= stays:
+                states[number][each] = "removed_by_platform"
+            elif chance.random() < 0.3:
+                states[number][each] = "unknown"
+            else:
+                last = number + 1
+        if stays < 4:
+            gone.append(stays + 1)
+        else:
+            there += [last] if last else []
+    rounds = [round_of(root, number + 3, number + 3, its, timedelta(minutes=9)) for number, its in enumerate(states)]
+    (curve,) = surviving(root, sweep, *rounds).groupings[0].curves
+    expected = ecdf(CensoredData(uncensored=gone, right=there)).sf
+    assert curve.share[1:] == pytest.approx(tuple(expected.evaluate(np.arange(1, len(curve.share)))))
+    assert all(low <= share <= high for low, share, high in zip(curve.low, curve.share, curve.high, strict=True))
+    assert list(curve.hours) == sorted(curve.hours)
+
+
+def test_a_post_that_came_back_and_went_again_was_there_in_between(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    root, sweep, _ = archive
+    went = {0: "removed_by_author"}
+    rounds = [round_of(root, number, number, states) for number, states in ((3, went), (4, {}), (5, went))]
+    (curve,) = surviving(root, sweep, *rounds).groupings[0].curves
+    assert curve.share == pytest.approx((1.0, 1.0, 1.0, 39 / 40))
+
+
+def test_the_first_that_is_told_to_have_taken_a_post_away_did(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    root, sweep, _ = archive
+    told = {
+        3: {0: "removed_by_platform", 1: "untold"},
+        4: {0: "account_gone", 1: "removed_by_author"},
+        5: {0: "untold", 1: "untold"},
+    }
+    whole = surviving(root, sweep, *(round_of(root, number, number, its) for number, its in told.items())).whole
+    assert (whole.author, whole.platform, whole.untold) == (1, 1, 0)
+
+
+def test_a_group_of_which_nothing_went_has_a_flat_curve_and_a_band(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    root, sweep, _ = archive
+    survival = surviving(root, sweep, round_of(tmp_path / "archive", 3, 9, {}))
+    (curve,) = survival.groupings[0].curves
+    assert set(curve.share) == {1.0}
+    assert (curve.low[1], curve.high[1]) == pytest.approx(wilson(COUNT, COUNT))
     assert plots.survival(survival.groupings[0]) is not None
+
+
+def test_what_the_last_round_found_is_drawn_with_its_band(
+    archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    root, sweep, _ = archive
+    survival = surviving(root, sweep, round_of(tmp_path / "archive", 3, 1, {0: "removed_by_author"}))
+    drawn = plots.survival(survival.groupings[0]) or ""
+    lines = re.findall(r'<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--s0\); stroke-width: 1.8', drawn)
+    points = [tuple(map(float, point.split())) for point in re.findall(r"[\d.]+ [\d.]+", lines[0])]
+    level = [across for across, down in points if down == points[-1][1]]
+    assert points[-1][1] > points[0][1]
+    assert max(level) - min(level) > 10
 
 
 def test_the_page_tells_of_rounds_with_shares_and_intervals(

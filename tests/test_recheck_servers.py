@@ -16,6 +16,7 @@ import pytest
 
 from crawlers.post import PostId
 from crawlers.pseudonyms import Pseudonyms
+from crawlers.rechecks.mastodon import KEY as TOKENS
 from tests.jobs import KEY, postsweep
 from tests.shared_data import SHARED
 from tests.test_servers import SWEEP, started
@@ -122,6 +123,26 @@ def test_a_server_without_an_open_api_is_asked_over_activitypub(server: dict[str
     expected |= {of(0): "gone", of(1): "gone"} | {of(n): "account_gone" for n in range(POSTS) if n % 6 == 3}
     assert found(tmp_path, "mastodon", server) == expected
     assert postsweep("verify", "archive", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("server", ["snac"], indirect=True)
+def test_an_operators_token_shows_edits_that_activitypub_does_not(
+    server: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, token = server["base"], {name: f"Bearer {value}" for name, value in server["tokens"].items()}
+    source = f'\n[[source]]\nplatform = "mastodon"\nurl = "{base}"\nkind = "public"\nallow_private = true\n'
+    (tmp_path / "sweep.toml").write_text(SWEEP + RECHECK + source)
+    assert postsweep("crawl", "sweep.toml", cwd=tmp_path).returncode == 3  # as its window is not over
+    ids = {name: ids["id"] for name, ids in server["posts"].items()}
+    call(f"{base}/api/v1/statuses/{ids[of(0)]}", None, token["alice"], "DELETE")
+    call(f"{base}/api/v1/statuses/{ids[of(1)]}", {"status": "It came after all."}, token["bob"], "PUT")
+    monkeypatch.setenv(TOKENS, f"{urllib.parse.urlsplit(base).netloc}={server['tokens']['carol']}")
+    done = postsweep("recheck", "sweep.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = {of(number): "alive" for number in range(POSTS)} | {of(0): "gone", of(1): "edited"}
+    assert found(tmp_path, "mastodon", server) == expected
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert server["tokens"]["carol"].encode() not in kept + done.stderr.encode() + done.stdout.encode()
 
 
 @pytest.mark.parametrize("server", ["atproto"], indirect=True)

@@ -14,11 +14,12 @@ from crawlers.platforms.mastodon import parse_status
 from crawlers.post import input_digest
 from crawlers.rechecks import RECHECKS
 from crawlers.rechecks.bluesky import DIRECTORY
+from crawlers.rechecks.mastodon import KEY
 from crawlers.revisit import revisit
 from crawlers.settings import CrawlSettings
 from crawlers.sighting import GONE, REMOVALS, Batch, Known, Seen
 from crawlers.source import Source
-from tests.loopback import Reply, serving
+from tests.loopback import Loopback, Reply, serving
 from tests.sweeps import NOON
 
 SETTINGS = CrawlSettings("mailto:operator@example.org", "0", delay_seconds=0, retries=0, environment={})
@@ -209,6 +210,47 @@ def test_an_account_that_moved_to_another_server_is_not_gone() -> None:
         settings = replace(SETTINGS, environment={DIRECTORY: running.url})
         found = visited(Source("bluesky", running.url, "records", allow_private=True), [of_record("3k1")], settings)
     assert states(found) == ["unknown"]
+
+
+def with_token(told: str) -> tuple[Kept, Loopback]:
+    """What is found of a server that shows the first post to `Bearer abc` alone, hides the second from it alone, and
+    lost the third. `told` is the variable's value, `{host}` in it the server's."""
+    server = Mastodon(bulk=False)
+
+    def answer(path: str) -> Reply:
+        token, last = running.headers[-1].get("Authorization"), path.rpartition("/")[2]
+        if token not in (None, "Bearer abc"):
+            return reply({"error": "The access token is invalid"}, 401)
+        if (token is None and last == "1") or (token is not None and last == "2"):
+            return reply({"error": "not for you"}, 401 if token is None else 404)
+        return server(path)
+
+    with serving(answer) as running:
+        server.statuses = {"1": status_of(running.url, 1, content="It came after all."), "2": status_of(running.url, 2)}
+        posts = [of_status(running.url, status_of(running.url, number)) for number in (1, 2, 3)]
+        settings = replace(SETTINGS, environment={KEY: told.format(host=urlsplit(running.url).netloc)})
+        return visited(Source("mastodon", running.url, "public", allow_private=True), posts, settings), running
+
+
+def test_a_token_shows_what_is_there_and_never_that_something_is_gone() -> None:
+    kept, _ = with_token("other.example=xyz {host}=abc")
+    assert states(kept) == ["edited", "alive", "gone"]
+
+
+def test_a_token_is_sent_to_its_own_host_alone() -> None:
+    kept, asked = with_token("other.example=abc")
+    assert not [headers for headers in asked.headers if "Authorization" in headers]
+    assert "edited" not in states(kept)
+
+
+@pytest.mark.parametrize(("told", "gap"), [
+    ("{host}=old", f"the server does not take its token of {KEY} (HTTP 401): make a new one there"),
+    ("abc", f"{KEY} is not as host=token, with blanks between"),
+])  # fmt: skip
+def test_a_token_that_is_no_good_is_a_gap(told: str, gap: str) -> None:
+    kept, _ = with_token(told)
+    assert kept.gap == gap
+    assert states(kept) == ["unknown"] * 3
 
 
 def test_an_entry_that_a_feed_shows_no_more_is_no_removal() -> None:

@@ -19,7 +19,8 @@ from scipy.stats import binomtest
 from crawlers.post import Post
 from pipelines.errors import ArchiveError
 from pipelines.report.build import build_report, visible, web_link
-from pipelines.report.figures import Share, compute, wilson
+from pipelines.report.figures import Share, compute
+from pipelines.report.intervals import wilson
 from tests.sweeps import NOON, SOURCES, page, post, sealed_sweep
 
 NASTY = "<script>alert('x')</script> \"quotes\" \u202eright to left\u202c bell\x07 and <img src=https://x.example/p.png>"

@@ -1,10 +1,13 @@
 """Mastodon-API servers: statuses in bulk (4.3 and later), one by one elsewhere, over ActivityPub where the API asks for
 a login. Whose deed a 404 is no server tells, so the account is asked for: suspended, gone, or there.
 
+An operator's own token (`KEY`) is asked with first. It tells only what is there: an author may hide posts from one
+account, so what it does not show is asked for as anybody would.
+
 docs.joinmastodon.org/methods/statuses and /methods/accounts; w3.org/TR/activitypub section 6.11 (Tombstone).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -12,7 +15,10 @@ from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.mastodon import parse_status
 from crawlers.post import ParseError
 from crawlers.sighting import Evidence, Known, Sighting, Visit, alive, gone, unknown
+from crawlers.source import Source
 
+KEY = "POSTSWEEP_MASTODON_TOKENS"
+"""Names the operator's tokens, each as `host=token`, with blanks between."""
 BATCH = 20
 """The most statuses that a server gives at once."""
 
@@ -57,6 +63,7 @@ class _Asking:
         self._visit = visit
         self._accounts: dict[str, Evidence | None] = {}
         self._recognised: bool | None = None
+        self._headers = authorization(visit.settings.environment, visit.source)
 
     def is_home(self, address: str | None) -> bool:
         """Whether the server is the one that an ActivityPub address belongs to."""
@@ -68,7 +75,8 @@ class _Asking:
         if len(posts) < 2:
             return {}
         asked = urlencode([("id[]", str(known.native_id)) for known in posts])
-        answer = await self._visit.fetcher.get(f"/api/v1/statuses?{asked}", {})
+        answer = await self._visit.fetcher.get(f"/api/v1/statuses?{asked}", {}, self._headers)
+        self._refuse(answer)
         if answer.status != 200:
             return {}
         try:
@@ -80,7 +88,13 @@ class _Asking:
 
     async def one(self, known: Known) -> Sighting:
         """One post by its id on this server."""
-        answer = await self._visit.fetcher.get(f"/api/v1/statuses/{quote(str(known.native_id), safe='')}", {})
+        path = f"/api/v1/statuses/{quote(str(known.native_id), safe='')}"
+        if self._headers:
+            answer = await self._visit.fetcher.get(path, {}, self._headers)
+            self._refuse(answer)
+            if answer.status == 200:
+                return _there(known, answer.json(), answer)
+        answer = await self._visit.fetcher.get(path, {})
         if answer.status == 200:
             found = answer.json()
             return _there(known, found, answer)
@@ -91,6 +105,10 @@ class _Asking:
         if answer.status in (401, 403):
             raise SourceGapError(f"the server refuses visitors (HTTP {answer.status})")
         return unknown(known, STRANGE, answer.status)
+
+    def _refuse(self, answer: Answer) -> None:
+        if self._headers and answer.status == 401:
+            raise SourceGapError(f"the server does not take its token of {KEY} (HTTP 401): make a new one there")
 
     async def over_activitypub(self, known: Known) -> Sighting:
         """One post by its address, on its own server. Its text is not compared: what a server writes there is not
@@ -153,3 +171,17 @@ class _Asking:
             if actor.status == 410 or told.get("type") == "Tombstone":
                 return Evidence(actor.status, "actor gone")
         return Evidence(200, "suspended") if suspended else None
+
+
+def authorization(environment: Mapping[str, str], source: Source) -> dict[str, str]:
+    """The header with the operator's token for a source's host, none where there is no token. Errors: SourceGapError
+    where the tokens cannot be read, or this one would be sent unprotected."""
+    pairs = [pair.partition("=") for pair in str(environment.get(KEY, "")).split()]
+    if any(not (host and token and token.isascii() and token.isprintable()) for host, _, token in pairs):
+        raise SourceGapError(f"{KEY} is not as host=token, with blanks between")
+    token = {host: token for host, _, token in pairs}.get(source.authority)
+    if token is None:
+        return {}
+    if not source.url.startswith("https://") and not source.allow_private:
+        raise SourceGapError(f"{KEY}: a token is sent over https only")
+    return {"Authorization": f"Bearer {token}"}

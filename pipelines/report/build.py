@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from pipelines.errors import ArchiveError
 from pipelines.report import plots
-from pipelines.report.figures import compute, wilson
+from pipelines.report.figures import compute
+from pipelines.report.intervals import wilson
 
 _SHORT = 280
 """Characters of an example that are shown before it is opened."""

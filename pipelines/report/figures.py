@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import ArchiveError
+from pipelines.report.intervals import Z, wilson
 from pipelines.report.survival import Grouping, Survival, compute_survival
 
 Row = tuple[Any, ...]
@@ -26,8 +27,6 @@ MEMORY_LIMIT = "384MB"
 """What DuckDB may hold; the rest goes to a folder for temporary files."""
 _PER_AUTHOR = 2
 """Examples of one author under a label at most, so that a page shows a harm and not a person."""
-_Z = 1.959963984540054
-"""The standard normal quantile of a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +108,6 @@ class Figures:
         return [] if self.survival is None else self.survival.groupings
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share (E. B. Wilson, 1927); (0, 1) when nothing was drawn."""
-    if total == 0:
-        return 0.0, 1.0
-    share = hits / total
-    scale = 1 + _Z * _Z / total
-    middle = (share + _Z * _Z / (2 * total)) / scale
-    half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z * _Z / (4 * total * total))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def compute(  # noqa: PLR0917 - the manifests, then the options
     archive: Path,
     sweep: dict[str, Any],
@@ -192,7 +180,7 @@ def _label(  # noqa: PLR0917 - the label among its fellows
         threshold=label["threshold"],
         total=Share(label["name"], *total),
         expected=expected,
-        spread=_Z * math.sqrt(variance),
+        spread=Z * math.sqrt(variance),
         histogram=[bars.get(bar, 0) for bar in range(BINS)],
         platforms=[Share(*row) for row in ask(f"select platform, {counts} group by 1 order by 1")],
         days=[Share(*row) for row in ask(f"select {day}, {counts} group by 1 order by 1")],

@@ -146,13 +146,14 @@ def survival(grouping: Grouping) -> str | None:
         longest = max(curve.hours[-1] for curve in grouping.curves)
         unit, word = (24.0, "days") if longest > 72 else (1.0, "hours")
         for place, curve in enumerate(grouping.curves):
-            color, hours = _SERIES[place], [hour / unit for hour in curve.hours]
-            low, high = _percent(curve.low), _percent(curve.high)
-            axes.fill_between(hours, low, high, step="post", color=color, alpha=0.18, linewidth=0)
-            axes.step(hours, _percent(curve.share), where="post", color=color, linewidth=1.8, label=curve.name)
+            # Beyond the last round, so that what it found and how sure it is can be seen.
+            color, hours = _SERIES[place], [hour / unit for hour in (*curve.hours, 1.1 * longest)]
+            low, share, high = (_percent([*of, of[-1]]) for of in (curve.low, curve.share, curve.high))
+            axes.fill_between(hours, low, high, step="post", color=color, alpha=0.14, linewidth=0)
+            axes.step(hours, share, where="post", color=color, linewidth=1.8, label=curve.name)
         lowest = min(min(curve.low) for curve in grouping.curves)
         axes.set_ylim(max(0.0, 100 * lowest - 3), 100.5)
-        axes.set_xlim(0, max(longest / unit, 1e-3) * 1.02)
+        axes.set_xlim(0, max(1.1 * longest / unit, 1e-3))
         axes.set_xlabel(f"{word} since the sweep saw the post")
         axes.set_ylabel("still there")
         axes.yaxis.set_major_locator(MaxNLocator(5))

@@ -1,21 +1,24 @@
 """How long posts stay, and who takes them away: the numbers of a report out of rounds of rechecks.
 
-The clock of a post begins when the sweep saw it. What was gone before that is in no sweep. A removal happened somewhere
-between the last visit that found the post and the first that did not, and counts at the latter: curves fall late, by
-the time between two visits at most. Curves are Kaplan and Meier's (1958), with Greenwood's 95 % bands on the log-log
-scale (scipy). They are of staying at all, whoever removes: a curve for one cause alone would take the other for a mere
-loss from sight, and say too much. Causes are told as shares of all posts, side by side.
+The clock of a post begins when the sweep saw it, so all are there at its start: none enters late, and what was gone
+before is in no sweep. Curves are Kaplan and Meier's (1958) with the rounds as their steps. Visits of one round lie at
+other ages of each post; were ages the steps, the few posts with the longest would stand for all, and their removals
+pull a curve far too low. A step is drawn at the median age at its round. A removal lies somewhere between the last
+round that found the post and the first that did not, and counts at the latter: curves fall late.
+
+Curves are of staying at all, whoever removes: a curve for one cause alone would take the other for a mere loss from
+sight, and say too much. Causes are told as shares of all posts, side by side. Bands are Wilson's intervals of as many
+posts as give Greenwood's variance (K. J. Rothman, 1978), which tell of few posts and of none gone too.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import CensoredData, ecdf
+
+from pipelines.report.intervals import wilson
 
 Row = tuple[Any, ...]
 Ask = Callable[[str], list[Row]]
@@ -29,7 +32,8 @@ _THERE = "('alive', 'edited', 'restricted')"
 
 @dataclass(frozen=True)
 class Curve:
-    """The share of posts still there, by hours since the sweep saw them; `low` and `high` are its 95 % band."""
+    """The share of posts still there after each round, by hours since the sweep saw them (the median of the posts that
+    the round is of); `low` and `high` are its 95 % band."""
 
     name: str
     hours: tuple[float, ...]
@@ -79,38 +83,45 @@ def compute_survival(
 ) -> Survival | None:
     """The figures of all rounds of a sweep, None without a round. `ask` answers of `posts`, and of `judged` where a run
     has `labels`; `view` makes a table of parts."""
-    parts = [part for told in rounds for part in told["parts"]]
-    if not parts:
+    if not any(told["parts"] for told in rounds):
         return None
-    view(ask, archive, "sightings", parts)
-    # A post that came back after it was found gone is one that is there.
+    _sightings(ask, view, archive, rounds)
+    # A post that came back after it was found gone is one that is there. Whoever is first said to have taken it away
+    # did: an account that goes later takes nothing that was still to be seen.
     ask(f"""
         create temp table fates as
-        with visits as (
-            select uid, max(visited_at) filter (state in {_THERE}) as there,
-            min(first_visited_at) filter (counted) as gone, max(visited_at) filter (counted) as gone_last,
-            arg_max(state, visited_at) filter (counted) as cause
-            from sightings group by uid
+        with seen as (select uid, max(round) filter (state in {_THERE}) as there from sightings group by uid),
+        lost as (
+            select uid, min(round) as gone, arg_min(state, round) filter (state <> 'unknown') as cause
+            from sightings join seen using (uid) where counted and round > coalesce(there, 0) group by uid
         )
         select uid, posts.platform, {"judged.lang" if labels is not None else "posts.lang"} as lang,
         {"judged.flags" if labels is not None else "[]::varchar[]"} as flags,
-        case when gone is not null and (there is null or there < gone_last) then
-            case cause when 'removed_by_platform' then 'platform' when 'unknown' then 'untold' else 'author' end
-            when there is not null then 'there' else 'unknown' end as fate,
-        greatest(0, epoch(case when gone is not null and (there is null or there < gone_last) then gone else there end)
-            - epoch(posts.fetched_at)) / 3600 as hours
-        from visits join posts using (uid) {"left join judged using (uid)" if labels is not None else ""}
+        case when gone is null then if(there is null, 'unknown', 'there') when cause is null then 'untold'
+            when cause = 'removed_by_platform' then 'platform' else 'author' end as fate,
+        coalesce(gone, there) as last
+        from seen left join lost using (uid) join posts using (uid)
+        {"left join judged using (uid)" if labels is not None else ""}
     """)
     groupings = [
-        _grouping(ask, "platform", "select platform as name, fate, hours from fates"),
-        _grouping(ask, "language", "select coalesce(lang, 'none') as name, fate, hours from fates"),
+        _grouping(ask, "platform", "select platform as name, uid, fate, last from fates"),
+        _grouping(ask, "language", "select coalesce(lang, 'none') as name, uid, fate, last from fates"),
     ]
     if labels:
-        flagged = "select unnest(flags) as name, fate, hours from fates"
-        rest = "select 'no flag' as name, fate, hours from fates where coalesce(len(flags), 0) = 0"
+        flagged = "select unnest(flags) as name, uid, fate, last from fates"
+        rest = "select 'no flag' as name, uid, fate, last from fates where coalesce(len(flags), 0) = 0"
         groupings.append(_grouping(ask, "label", f"{flagged} union all {rest}"))
-    (whole,) = _fates(ask, "select 'all' as name, fate, hours from fates") or [Fate("all", 0, 0, 0, 0, 0)]
+    (whole,) = _fates(ask, "select 'all' as name, uid, fate, last from fates") or [Fate("all", 0, 0, 0, 0, 0)]
     return Survival(list(rounds), whole, groupings)
+
+
+def _sightings(ask: Ask, view: Callable[..., None], archive: Path, rounds: Sequence[dict[str, Any]]) -> None:
+    """Makes a table of all rounds, with each one's number."""
+    parts = {int(told["round"]): told["parts"] for told in rounds if told["parts"]}
+    for number, its in parts.items():
+        view(ask, archive, f"sightings_{number}", its)
+    every = " union all by name ".join(f"select *, {number} as round from sightings_{number}" for number in parts)
+    ask(f"create view sightings as {every}")
 
 
 def _grouping(ask: Ask, name: str, query: str) -> Grouping:
@@ -127,24 +138,20 @@ def _fates(ask: Ask, query: str) -> list[Fate]:
 
 
 def _curve(ask: Ask, name: str, query: str) -> Curve:
-    """Kaplan and Meier's curve of one group, by hours that are rounded to minutes."""
+    """Kaplan and Meier's curve of one group, round by round."""
     quoted = "'" + name.replace("'", "''") + "'"
-    rows = ask(
-        f"select round(hours * 60) / 60 as hour, fate = 'there' as there, count(*) from ({query}) "
-        f"where name = {quoted} and fate <> 'unknown' group by all order by 1, 2"
-    )
-    stayed = _repeated([(hour, count) for hour, there, count in rows if there])
-    gone = _repeated([(hour, count) for hour, there, count in rows if not there])
-    found = ecdf(CensoredData(uncensored=gone, right=stayed)).sf
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where nothing is gone, or everything, there is no band
-        band: Any = found.confidence_interval(method="log-log")
-    share = found.probabilities
-    low = np.where(np.isnan(band.low.probabilities), share, band.low.probabilities)
-    high = np.where(np.isnan(band.high.probabilities), share, band.high.probabilities)
-    columns = ([0.0, *found.quantiles], [1.0, *share], [1.0, *low], [1.0, *high])
+    rows = ask(f"""
+        select greatest(0, median(epoch(first_visited_at) - epoch(fetched_at)) / 3600), count(distinct uid),
+        count(distinct uid) filter (fate <> 'there' and last = round)
+        from ({query}) join sightings using (uid) join posts using (uid)
+        where name = {quoted} and fate <> 'unknown' and round <= last group by round order by round
+    """)
+    hours, at_risk, gone = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    share = np.cumprod(1 - gone / at_risk)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        greenwood = np.cumsum(gone / (at_risk * (at_risk - gone)))
+        posts = np.where((share > 0) & (share < 1), (1 - share) / (share * greenwood), at_risk)
+    bands = [wilson(float(part * count), float(count)) for part, count in zip(share, posts, strict=True)]
+    low, high = zip(*bands, strict=True)
+    columns = ([0.0, *np.maximum.accumulate(hours)], [1.0, *share], [1.0, *low], [1.0, *high])
     return Curve(name, *(tuple(float(value) for value in column) for column in columns))
-
-
-def _repeated(rows: list[tuple[float, int]]) -> NDArray[np.float64]:
-    return np.repeat([hour for hour, _ in rows] or [0.0], [count for _, count in rows] or [0])
