@@ -284,7 +284,7 @@ class _Pages:
         self._request = request
         self._platform = platform
         self._capture = capture
-        self._times: list[datetime] = []
+        self._times: tuple[datetime, datetime] | None = None
 
     def read(self, records: Iterator[Any], start: Position) -> Iterator[Page]:
         """Pages of the records from `start` on; a cut file's last page is handed over before its CutError passes."""
@@ -310,9 +310,7 @@ class _Pages:
         """What may be missing of a file that breaks off: the window; where none was asked for, what its posts span."""
         if self._request.window is not None:
             return self._request.window.since, self._request.window.until
-        if not self._times:
-            return self._capture.fetched_at, self._capture.fetched_at
-        return min(self._times), max(self._times)
+        return self._times or (self._capture.fetched_at, self._capture.fetched_at)
 
     def _page(self, number: int, first: int, page: "_Page", *, more: bool) -> Page:
         following = str(first + page.records) if more else None
@@ -352,12 +350,13 @@ class _Pages:
             page.rejects.append(Reject(position, "created_at", "missing"))
         elif window is not None and when is not None and not window.holds(when):
             page.outside += 1
-        elif opted_out(record) or opted_out(post.raw):
+        elif opted_out(record) or (post.raw is not record and opted_out(post.raw)):
             page.rejects.append(Reject(position, "author", OPTED_OUT))
         else:
             page.posts.append(post)
             if when is not None:
-                self._times = [min([*self._times[:1], when]), max([*self._times[1:], when])]
+                first, last = self._times or (when, when)
+                self._times = min(first, when), max(last, when)
 
 
 class _Page:
