@@ -25,7 +25,16 @@ from pipelines.archive import read_archive, sweep_manifest
 from pipelines.errors import ConfigError, Exit, SealedError
 from pipelines.imports.columns import load_map, table
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
-from pipelines.imports.readers import MOST_LINE, Broken, CutError, csv_rows, json_items, json_lines, parquet_rows
+from pipelines.imports.readers import (
+    MOST_LINE,
+    Broken,
+    CutError,
+    csv_rows,
+    json_items,
+    json_lines,
+    parquet_rows,
+    warc_responses,
+)
 from pipelines.progress import Progress
 from pipelines.verify import verify_archive
 from tests.jobs import postsweep, running
@@ -362,6 +371,26 @@ def test_a_warc_of_several_platforms_is_a_source_for_each(tmp_path: Path) -> Non
     found = posts(tmp_path)
     assert set(found["fetched_at"].to_list()) == {datetime(2026, 8, 1, 12, tzinfo=UTC)}
     assert verify_archive(tmp_path / "archive", "h1", Progress()) == []
+
+
+@pytest.mark.parametrize("ending", ["warc.gz", "warc"])
+def test_a_damaged_record_of_a_warc_costs_itself_and_is_told_by_its_byte(tmp_path: Path, ending: str) -> None:
+    pages = [json.dumps([{**STATUS, "uri": f"https://hearth.example/s/{number}"}]).encode() for number in range(6)]
+    answers = [(f"{HEARTH}?max_id={n}", 200, "application/json", page, {}) for n, page in enumerate(pages)]
+    records = [warc(tmp_path / f"one.{ending}", [answer]).read_bytes() for answer in answers]
+    before = len(records[0] + records[1])
+    records[2] = records[2][:5] + b"\xff" * 20 + records[2][25:]
+    file = tmp_path / f"capture.{ending}"
+    file.write_bytes(b"".join(records))
+    assert imported(tmp_path, file, kind="warc") == Exit.GAPS
+    assert posts(tmp_path).height == 5
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    (gap,) = manifest["sources"][0]["gaps"]
+    assert gap["reason"] == f"damaged in the record at byte {before:,}; the whole records after it were read"
+    file.write_bytes(b"".join(records)[:-40])
+    with pytest.raises(CutError, match=f"at byte {before:,} and in 1 more"):
+        list(warc_responses(file, 0))
 
 
 # The whole command
