@@ -5,7 +5,11 @@ import gzip
 import io
 import json
 import lzma
+import os
+import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from pipelines.archive import read_archive, sweep_manifest
-from pipelines.errors import ConfigError, Exit, SealedError
+from pipelines.errors import ArchiveError, ConfigError, Exit, SealedError
 from pipelines.imports.columns import load_map, table
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
 from pipelines.imports.readers import (
@@ -35,7 +39,7 @@ from pipelines.imports.readers import (
     parquet_rows,
     warc_responses,
 )
-from pipelines.progress import Progress
+from pipelines.progress import Progress, Stage
 from pipelines.verify import verify_archive
 from tests.jobs import postsweep, running
 from tests.test_crawlers import STATUS, VIEW
@@ -250,6 +254,67 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
         assert outcome.returncode == 2, outcome
         assert told in outcome.stderr
         assert outcome.stderr.count("error:") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"content,when\na,b\n", "a.csv: no column 'mid', which the map reads id from; it has content, when"),
+        ("a.csv", b"mid,content,content,time,uid,attitudes\n", "a.csv: 2 columns are called 'content'; rename one"),
+        ("a.jsonl.gz", b"{}\n", "a.jsonl.gz: not compressed as its name ends"),
+        ("a.jsonl.zst", b"{}\n", "a.jsonl.zst: not compressed as its name ends"),
+        ("a.csv", None, "a.csv: no file"),
+    ],
+)
+def test_a_file_that_cannot_be_what_it_should_is_refused_before_anything_is_kept(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    if content is None:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        imported(tmp_path, tmp_path / name)
+    assert not (tmp_path / "archive/incoming").exists()
+
+
+def test_a_file_that_is_no_warc_is_told_so(tmp_path: Path) -> None:
+    for name in ("a.warc", "a.warc.gz"):
+        (tmp_path / name).write_bytes(b"mid,content\n1,a\n")
+        with pytest.raises(ConfigError, match="damaged in the record at byte 0"):
+            imported(tmp_path, tmp_path / name, kind="warc")
+
+
+def test_counts_are_read_as_people_are_shown_them(tmp_path: Path) -> None:
+    shown = {"100万+": 1_000_000, "1,234": 1234, "1.2K": 1200, "12.0": 12, "": None}
+    file = tmp_path / "capture.csv"
+    file.write_text(
+        "mid,content,time,uid,attitudes\n"
+        + "".join(f'{number},早上好,2026-01-01 08:00,7,"{told}"\n' for number, told in enumerate(shown)),
+        encoding="utf-8",
+    )
+    assert imported(tmp_path, file) == Exit.DONE
+    assert sorted(posts(tmp_path)["likes"].to_list(), key=str) == sorted(shown.values(), key=str)
+
+
+def test_a_file_that_changes_while_it_is_imported_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl"
+    file.write_bytes(lines(3000))
+
+    class Meddling(Progress):
+        @contextmanager
+        def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+            if name == "import":
+                with file.open("ab") as more:
+                    more.write(lines(1))
+            with super().stage(name, total) as stage:
+                yield stage
+
+    (tmp_path / "map.toml").write_text(MAP)
+    request = ImportRequest(kind_of("table", tmp_path / "map.toml"), (file,), tmp_path / "archive", "h1")
+    with pytest.raises(ArchiveError, match="changed while it was imported"):
+        import_files(request, Meddling())
+    assert not (tmp_path / "archive/posts").exists()
 
 
 # Readers

@@ -115,13 +115,27 @@ def csv_rows(path: Path, skip: int) -> Iterator[Any]:
             yield Broken("more cells than the table has columns") if isinstance(row, dict) and None in row else row
 
 
+def column_names(path: Path) -> list[str] | None:
+    """The names of a table's columns, also one that stands there twice; None for what has no header, or an empty file.
+
+    Errors: CutError, ConfigError.
+    """
+    endings = [suffix.lower() for suffix in path.suffixes]
+    if ".parquet" in endings[-1:]:
+        return [field.name for field in _parquet(path).schema_arrow]
+    if ".csv" not in endings[-2:]:
+        return None
+    csv.field_size_limit(MOST_LINE)
+    with opened(path) as file, io.TextIOWrapper(file, _encoding(path), errors="replace", newline="") as text:
+        try:
+            return next((row for row in csv.reader(_table_lines(text)) if row), None)
+        except csv.Error:
+            return None
+
+
 def parquet_rows(path: Path, skip: int) -> Iterator[Any]:
     """Rows of a Parquet file by the names of its columns. Errors: CutError, ConfigError."""
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{path}: not a Parquet file ({type(error).__name__})") from None
-    before = 0
+    file, before = _parquet(path), 0
     for group in range(file.metadata.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if before + rows > skip:
@@ -243,6 +257,13 @@ def _next_record(file: IO[bytes], start: int) -> int | None:
 
 
 _RECORD = re.compile(rb"\x1f\x8b\x08|\r\n\r\n(?P<plain>WARC/1\.)")
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path}: not a Parquet file ({type(error).__name__})") from None
 
 
 @contextmanager
