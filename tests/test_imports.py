@@ -165,6 +165,36 @@ def test_a_stream_that_breaks_off_is_a_gap_and_what_was_read_stands(tmp_path: Pa
     assert "breaks off" in manifest["sources"][0]["gaps"][0]["reason"]
 
 
+def test_the_gap_of_a_stream_that_breaks_off_spans_what_an_earlier_call_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl.gz"
+    first = json.dumps({**row(0), "mid": "47", "time": "2025-11-03 08:00"}).encode() + b"\n"
+    file.write_bytes(gzip.compress(first + lines(12_000))[:-12])
+
+    class Interrupted(Progress):
+        @contextmanager
+        def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+            class Ended:
+                def advance(self, count: int) -> None: ...
+
+                def note(self, text: str) -> None:
+                    if text.startswith("9,000"):
+                        raise KeyboardInterrupt
+
+            yield Ended()
+
+    (tmp_path / "map.toml").write_text(MAP)
+    request = ImportRequest(kind_of("table", tmp_path / "map.toml"), (file,), tmp_path / "archive", "h1")
+    with pytest.raises(KeyboardInterrupt):
+        import_files(request, Interrupted())
+    assert list((tmp_path / "archive/incoming/sweep=h1/platform=weibo").glob("*.parquet"))
+    assert imported(tmp_path, file) == Exit.GAPS
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    (gap,) = manifest["sources"][0]["gaps"]
+    assert (gap["since"], gap["until"]) == ("2025-11-03T00:00:00Z", "2026-01-01T15:59:00Z")
+    assert manifest["counts"]["duplicates"] == 0
+
+
 @pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
 def test_of_a_stream_without_its_end_every_whole_record_is_kept(tmp_path: Path, ending: str) -> None:
     packed = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress, "xz": lzma.compress}[ending]
