@@ -118,12 +118,12 @@ def table(columns: Map) -> ImportKind:
 
 
 def _check_names(path: Path, columns: Map) -> None:
-    """Whether a table has each column of its map, once. Errors: ConfigError."""
+    """Whether a table has the columns that its map needs, and no mapped one twice. Errors: ConfigError."""
     names = column_names(path)
     for field, column in columns.columns.items():
         if names is None or column.column is None:
             continue
-        if column.column not in names and column.column.partition(".")[0] not in names:
+        if field in NEEDED and column.column not in names and column.column.partition(".")[0] not in names:
             there = ", ".join(names[:20])[:500]
             raise ConfigError(f"{path}: no column {column.column!r}, which the map reads {field} from; it has {there}")
         if names.count(column.column) > 1:
