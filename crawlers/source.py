@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,7 +76,7 @@ class Source:
         about = PLATFORMS.get(self.platform)
         return None if about is None else about.kind(self.kind)
 
-    @property
+    @cached_property
     def canonical(self) -> str:
         """One string per source, the same in every sweep; names accounts, so it stays inside identities."""
         base = self.authority + urlsplit(self.url).path.rstrip("/")

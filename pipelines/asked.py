@@ -3,21 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from classify.scoring import TOKEN_BUDGET
 from classify.spec import Dtype, EngineName, ModelSpec, located
 from cluster.open import ClusterSpec
-from crawlers.source import Window
 from pipelines.classify import RunRequest
-from pipelines.config import ID, load_sweep, named_place
-from pipelines.digests import file_sha256
+from pipelines.config import load_sweep, named_place
 from pipelines.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pipelines.imports.importing import ImportRequest
 
 WORKERS = 2
 
@@ -31,55 +25,6 @@ def request_for(target: Path, sweep: str | None, workers: int | None) -> RunRequ
         return RunRequest(*place, (ModelSpec("default"),), local_cluster(workers), TOKEN_BUDGET)
     request = RunRequest.of(load_sweep(target))
     return request if workers is None else replace(request, cluster=local_cluster(workers))
-
-
-def import_request(  # noqa: PLR0917 - the command's own options
-    kind: str,
-    files: Sequence[Path],
-    sweep: str,
-    archive: Path,
-    since: str | None,
-    until: str | None,
-    columns: Path | None,
-    platform: str | None,
-    fetched_at: str | None,
-    keep_raw: bool,
-    keep_accounts: bool,
-) -> "ImportRequest":
-    """What an import's command line asks for. Errors: ConfigError."""
-    from pipelines.imports.importing import ImportRequest, kind_of
-
-    if not re.fullmatch(ID, sweep):
-        raise ConfigError(f"--sweep {sweep}: must begin with a small letter; letters, digits, - and _ may follow")
-    if (since is None) != (until is None):
-        raise ConfigError("--since and --until go together")
-    window = None
-    if since is not None and until is not None:
-        try:
-            window = Window(moment_of("--since", since), moment_of("--until", until))
-        except ValueError as error:
-            raise ConfigError(f"--since, --until: {error}") from None
-    return ImportRequest(
-        kind=kind_of(kind, columns),
-        files=tuple(files),
-        archive=archive,
-        sweep=sweep,
-        window=window,
-        platform=platform,
-        fetched_at=None if fetched_at is None else moment_of("--fetched-at", fetched_at),
-        keep_raw=keep_raw,
-        keep_accounts=keep_accounts,
-        map_sha256=None if columns is None else file_sha256(columns),
-    )
-
-
-def moment_of(option: str, value: str) -> datetime:
-    """A moment of a command line, in UTC where it names no zone. Errors: ConfigError."""
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ConfigError(f"{option} {value}: not a moment such as 2026-01-01 or 2026-01-01T00:00:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def local_cluster(workers: int | None) -> ClusterSpec:

@@ -125,7 +125,7 @@ def import_(
 
     The same command again goes on where it was stopped. Then: classify ARCHIVE --sweep ID.
     """
-    from pipelines.asked import import_request
+    from pipelines.imports.asked import import_request
     from pipelines.imports.importing import import_files
     from pipelines.progress import open_progress
 

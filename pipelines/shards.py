@@ -223,7 +223,7 @@ class ShardSink:
         first = self._next.page
         last = pages[-1].number if pages else first
         following = pages[-1].next_cursor if pages else self._next.cursor
-        posts, rejects = self._storable(pages)
+        tables, rejects = self._storable(pages)
         settings = self._settings
         meta = {
             "source": self._name,
@@ -235,7 +235,7 @@ class ShardSink:
             "end": self._link(following),
             "state": state,
             "pages": len(pages),
-            "posts": len(posts),
+            "posts": tables.posts.num_rows,
             "outside": sum(page.outside for page in pages),
             "rejects": len(rejects),
             "gaps": [{"since": moment(g.since), "until": moment(g.until), "reason": g.reason} for g in gaps],
@@ -243,15 +243,14 @@ class ShardSink:
         }
         folder = f"{incoming(settings.sweep)}/platform={self._source.platform}"
         name = f"{folder}/{self._hash}.{first:06d}-{last:06d}.parquet"
-        accounts = [kept.account for kept in posts if kept.account is not None and settings.keep_accounts]
-        cursor = {"next_cursor": following}
         settings.lease.check(self._store)
-        self._put("identities", name, IDENTITY_SCHEMA, [kept.identity for kept in posts], cursor)
-        for table, schema, rows in (("accounts", ACCOUNT_SCHEMA, accounts), ("rejects", REJECT_SCHEMA, rejects)):
-            if rows:
-                self._put(table, name, schema, rows)
+        self._put("identities", name, tables.identities, {"next_cursor": following})
+        if settings.keep_accounts and tables.accounts.num_rows:
+            self._put("accounts", name, tables.accounts)
+        if rejects:
+            self._put("rejects", name, pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA))
         with self._store.writing(name) as path:
-            pq.write_table(_table(POST_SCHEMA, [kept.row for kept in posts], meta), path, compression="zstd")
+            pq.write_table(_noted(tables.posts, meta), path, compression="zstd")
             settings.lease.check(self._store)
         self._next = Position(last + 1, following)
         if self._memory is not None and not self._left_out and not self._names_any(self._memory.body):
@@ -260,43 +259,47 @@ class ShardSink:
         if settings.on_commit is not None:
             settings.on_commit(self._source, meta)
 
-    def _put(self, table: str, name: str, schema: pa.Schema, rows: list[Row], meta: Row | None = None) -> None:
+    def _put(self, table: str, name: str, rows: pa.Table, meta: Row | None = None) -> None:
         """Writes what goes with a page shard, under this writer's own name."""
         beside = _beside(name, self._settings.sweep, table, self._writer)
         with self._store.writing(beside, private=table in PRIVATE_TABLES) as path:
-            pq.write_table(_table(schema, rows, meta or {}), path, compression="zstd")
+            pq.write_table(_noted(rows, meta or {}), path, compression="zstd")
             # An erasure that this process slept through would not find the file again.
             self._settings.lease.check(self._store)
 
     def _link(self, cursor: str | None) -> str | None:
         return None if cursor is None else self._settings.names.link(cursor)
 
-    def _storable(self, pages: list[Page]) -> tuple[list["_Kept"], list[Row]]:
-        """Rows of the posts that Arrow can hold, and the rejects, among them the posts that it cannot."""
+    def _storable(self, pages: list[Page]) -> tuple["_Tables", list[Row]]:
+        """The posts that Arrow can hold, and the rejects, among them the posts that it cannot."""
         rejects = [self._reject(page, reject) for page in pages for reject in page.rejects]
         made = []
         for page in pages:
+            link = self._link(page.cursor)
             for position, post in enumerate(page.posts):
-                kept = self._cleared(post, self._kept(page, post))
+                kept = self._cleared(post, self._kept(page, link, post))
                 if kept is None:
                     rejects.append(self._reject(page, Reject(position, "post", ERASED)))
                 else:
                     made.append((page, position, kept))
-        if _fit([kept for _, _, kept in made]):
-            return [kept for _, _, kept in made], rejects
+        tables = _tables([kept for _, _, kept in made])
+        if tables is not None:
+            return tables, rejects
         fitting = []
         for page, position, kept in made:
-            if _fit([kept]):
+            if _tables([kept]) is not None:
                 fitting.append(kept)
             else:
                 reason = "a value is out of the range that the archive can hold"
                 rejects.append(self._reject(page, Reject(position, "post", reason)))
-        return fitting, rejects
+        tables = _tables(fitting)
+        assert tables is not None, "rows that fit one by one fit together"
+        return tables, rejects
 
-    def _kept(self, page: Page, post: Post) -> "_Kept":
+    def _kept(self, page: Page, link: str | None, post: Post) -> "_Kept":
         names = self._settings.names
         return _Kept(
-            post_row(post, self._name, page.number, self._link(page.cursor), names),
+            post_row(post, self._name, page.number, link, names),
             identity_row(post, self._source, names, self._settings.keep_raw),
             account_row(post, names),
         )
@@ -333,16 +336,27 @@ class _Kept:
     account: Row | None
 
 
-def _table(schema: pa.Schema, rows: list[Row], meta: Row) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata({META: orjson.dumps(meta)})
+@dataclass(frozen=True)
+class _Tables:
+    """The tables that the posts of a shard become."""
+
+    posts: pa.Table
+    identities: pa.Table
+    accounts: pa.Table
 
 
-def _fit(kept: list[_Kept]) -> bool:
-    """Whether Arrow can hold the rows: it has no lone surrogates, and integers of 64 bits."""
+def _tables(kept: list[_Kept]) -> _Tables | None:
+    """The tables of these rows; None where Arrow cannot hold one: it has no lone surrogates, and integers of 64 bits.
+    """
     try:
-        pa.Table.from_pylist([each.row for each in kept], schema=POST_SCHEMA)
-        pa.Table.from_pylist([each.identity for each in kept], schema=IDENTITY_SCHEMA)
-        pa.Table.from_pylist([each.account for each in kept if each.account], schema=ACCOUNT_SCHEMA)
+        return _Tables(
+            pa.Table.from_pylist([each.row for each in kept], schema=POST_SCHEMA),
+            pa.Table.from_pylist([each.identity for each in kept], schema=IDENTITY_SCHEMA),
+            pa.Table.from_pylist([each.account for each in kept if each.account], schema=ACCOUNT_SCHEMA),
+        )
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
-        return False
-    return True
+        return None
+
+
+def _noted(table: pa.Table, meta: Row) -> pa.Table:
+    return table.replace_schema_metadata({META: orjson.dumps(meta)})

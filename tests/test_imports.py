@@ -5,7 +5,11 @@ import gzip
 import io
 import json
 import lzma
+import os
+import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +26,20 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from pipelines.archive import read_archive, sweep_manifest
-from pipelines.errors import ConfigError, Exit, SealedError
+from pipelines.errors import ArchiveError, ConfigError, Exit, SealedError
 from pipelines.imports.columns import load_map, table
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
-from pipelines.imports.readers import MOST_LINE, Broken, CutError, csv_rows, json_items, json_lines, parquet_rows
-from pipelines.progress import Progress
+from pipelines.imports.readers import (
+    MOST_LINE,
+    Broken,
+    CutError,
+    csv_rows,
+    json_items,
+    json_lines,
+    parquet_rows,
+    warc_responses,
+)
+from pipelines.progress import Progress, Stage
 from pipelines.verify import verify_archive
 from tests.jobs import postsweep, running
 from tests.sweeps import contents
@@ -153,6 +166,36 @@ def test_a_stream_that_breaks_off_is_a_gap_and_what_was_read_stands(tmp_path: Pa
     assert "breaks off" in manifest["sources"][0]["gaps"][0]["reason"]
 
 
+def test_the_gap_of_a_stream_that_breaks_off_spans_what_an_earlier_call_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl.gz"
+    first = json.dumps({**row(0), "mid": "47", "time": "2025-11-03 08:00"}).encode() + b"\n"
+    file.write_bytes(gzip.compress(first + lines(12_000))[:-12])
+
+    class Interrupted(Progress):
+        @contextmanager
+        def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+            class Ended:
+                def advance(self, count: int) -> None: ...
+
+                def note(self, text: str) -> None:
+                    if text.startswith("9,000"):
+                        raise KeyboardInterrupt
+
+            yield Ended()
+
+    (tmp_path / "map.toml").write_text(MAP)
+    request = ImportRequest(kind_of("table", tmp_path / "map.toml"), (file,), tmp_path / "archive", "h1")
+    with pytest.raises(KeyboardInterrupt):
+        import_files(request, Interrupted())
+    assert list((tmp_path / "archive/incoming/sweep=h1/platform=weibo").glob("*.parquet"))
+    assert imported(tmp_path, file) == Exit.GAPS
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    (gap,) = manifest["sources"][0]["gaps"]
+    assert (gap["since"], gap["until"]) == ("2025-11-03T00:00:00Z", "2026-01-01T15:59:00Z")
+    assert manifest["counts"]["duplicates"] == 0
+
+
 @pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
 def test_of_a_stream_without_its_end_every_whole_record_is_kept(tmp_path: Path, ending: str) -> None:
     packed = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress, "xz": lzma.compress}[ending]
@@ -242,6 +285,67 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
         assert outcome.returncode == 2, outcome
         assert told in outcome.stderr
         assert outcome.stderr.count("error:") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"content,when\na,b\n", "a.csv: no column 'mid', which the map reads id from; it has content, when"),
+        ("a.csv", b"mid,content,content,time,uid,attitudes\n", "a.csv: 2 columns are called 'content'; rename one"),
+        ("a.jsonl.gz", b"{}\n", "a.jsonl.gz: not compressed as its name ends"),
+        ("a.jsonl.zst", b"{}\n", "a.jsonl.zst: not compressed as its name ends"),
+        ("a.csv", None, "a.csv: no file"),
+    ],
+)
+def test_a_file_that_cannot_be_what_it_should_is_refused_before_anything_is_kept(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    if content is None:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        imported(tmp_path, tmp_path / name)
+    assert not (tmp_path / "archive/incoming").exists()
+
+
+def test_a_file_that_is_no_warc_is_told_so(tmp_path: Path) -> None:
+    for name in ("a.warc", "a.warc.gz"):
+        (tmp_path / name).write_bytes(b"mid,content\n1,a\n")
+        with pytest.raises(ConfigError, match="damaged in the record at byte 0"):
+            imported(tmp_path, tmp_path / name, kind="warc")
+
+
+def test_counts_are_read_as_people_are_shown_them(tmp_path: Path) -> None:
+    shown = {"100万+": 1_000_000, "1,234": 1234, "1.2K": 1200, "12.0": 12, "": None}
+    file = tmp_path / "capture.csv"
+    file.write_text(
+        "mid,content,time,uid,attitudes\n"
+        + "".join(f'{number},早上好,2026-01-01 08:00,7,"{told}"\n' for number, told in enumerate(shown)),
+        encoding="utf-8",
+    )
+    assert imported(tmp_path, file) == Exit.DONE
+    assert sorted(posts(tmp_path)["likes"].to_list(), key=str) == sorted(shown.values(), key=str)
+
+
+def test_a_file_that_changes_while_it_is_imported_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "capture.jsonl"
+    file.write_bytes(lines(3000))
+
+    class Meddling(Progress):
+        @contextmanager
+        def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
+            if name == "import":
+                with file.open("ab") as more:
+                    more.write(lines(1))
+            with super().stage(name, total) as stage:
+                yield stage
+
+    (tmp_path / "map.toml").write_text(MAP)
+    request = ImportRequest(kind_of("table", tmp_path / "map.toml"), (file,), tmp_path / "archive", "h1")
+    with pytest.raises(ArchiveError, match="changed while it was imported"):
+        import_files(request, Meddling())
+    assert not (tmp_path / "archive/posts").exists()
 
 
 # Readers
@@ -363,6 +467,26 @@ def test_a_warc_of_several_platforms_is_a_source_for_each(tmp_path: Path) -> Non
     found = posts(tmp_path)
     assert set(found["fetched_at"].to_list()) == {datetime(2026, 8, 1, 12, tzinfo=UTC)}
     assert verify_archive(tmp_path / "archive", "h1", Progress()) == []
+
+
+@pytest.mark.parametrize("ending", ["warc.gz", "warc"])
+def test_a_damaged_record_of_a_warc_costs_itself_and_is_told_by_its_byte(tmp_path: Path, ending: str) -> None:
+    pages = [json.dumps([{**STATUS, "uri": f"https://hearth.example/s/{number}"}]).encode() for number in range(6)]
+    answers = [(f"{HEARTH}?max_id={n}", 200, "application/json", page, {}) for n, page in enumerate(pages)]
+    records = [warc(tmp_path / f"one.{ending}", [answer]).read_bytes() for answer in answers]
+    before = len(records[0] + records[1])
+    records[2] = records[2][:5] + b"\xff" * 20 + records[2][25:]
+    file = tmp_path / f"capture.{ending}"
+    file.write_bytes(b"".join(records))
+    assert imported(tmp_path, file, kind="warc") == Exit.GAPS
+    assert posts(tmp_path).height == 5
+    manifest = sweep_manifest(read_archive(tmp_path / "archive"), "h1")
+    assert manifest is not None
+    (gap,) = manifest["sources"][0]["gaps"]
+    assert gap["reason"] == f"damaged in the record at byte {before:,}; the whole records after it were read"
+    file.write_bytes(b"".join(records)[:-40])
+    with pytest.raises(CutError, match=f"at byte {before:,} and in 1 more"):
+        list(warc_responses(file, 0))
 
 
 # The whole command

@@ -33,14 +33,16 @@ _OF_USER = re.compile(r"https?://(?:[a-z]{1,8}\.)?reddit\.com/r/u_[^\s()<>]*|(?<
 _LINE = re.compile(r"^ {0,3}(?:#{1,6}(?:[ \t]+|(?=[^\s#\d]))|(?:> ?)+(?!!))", re.MULTILINE)
 _RULE = re.compile(r"^ {0,3}(?:(?:\* ?){3,}|(?:- ?){3,}|(?:_ ?){3,}|```[\w+-]*|~~~[\w+-]*|:::.*)[ \t]*$", re.MULTILINE)
 _EMPHASIS = (
-    re.compile(r"(?<!\\)\*\*\*?(?=\S)([^*\n]{1,2000})(?<=\S)\*\*\*?"),
-    re.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]{1,2000})(?<=\S)\*(?![\w*])"),
-    re.compile(r"(?<![\w_\\])__(?=\S)([^_\n]{1,2000})(?<=\S)__(?![\w_])"),
-    re.compile(r"(?<![\w_\\/])_(?=\S)([^_\n]{1,2000})(?<=\S)_(?![\w_])"),
-    re.compile(r"(?<!\\)~~(?=\S)([^~\n]{1,2000})(?<=\S)~~"),
-    re.compile(r">!([^\n]{1,2000}?)!<"),
-    re.compile(r"(?<![`\\])`([^`\n]{1,2000})`(?!`)"),
+    ("**", re.compile(r"(?<!\\)\*\*\*?(?=\S)([^*\n]{1,2000})(?<=\S)\*\*\*?")),
+    ("*", re.compile(r"(?<![\w*\\])\*(?=[^\s*])([^*\n]{1,2000})(?<=\S)\*(?![\w*])")),
+    ("__", re.compile(r"(?<![\w_\\])__(?=\S)([^_\n]{1,2000})(?<=\S)__(?![\w_])")),
+    ("_", re.compile(r"(?<![\w_\\/])_(?=\S)([^_\n]{1,2000})(?<=\S)_(?![\w_])")),
+    ("~~", re.compile(r"(?<!\\)~~(?=\S)([^~\n]{1,2000})(?<=\S)~~")),
+    (">!", re.compile(r">!([^\n]{1,2000}?)!<")),
+    ("`", re.compile(r"(?<![`\\])`([^`\n]{1,2000})`(?!`)")),
 )
+"""Each with what a text must hold for it, which is found in a fraction of the time."""
+_EMPTY_LINES = re.compile(r"\n{3,}")
 _ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+.!~>|^-])")
 
 
@@ -65,18 +67,23 @@ def read_markdown(written: str, accounts: frozenset[str] = frozenset()) -> Readi
         return MARK
 
     text = clean(unescape(written)).replace(MARK, "").replace(END, "")
-    text = _AUTOLINK.sub(r"\1 ", _LINK.sub(linked, text))
-    text = _USER.sub(user, _OF_USER.sub(user, text))
+    if "](" in text:
+        text = _LINK.sub(linked, text)
+    text = _AUTOLINK.sub(r"\1 ", text)
+    if "u_" in text or "U_" in text:
+        text = _OF_USER.sub(user, text)
+    if "u/" in text:
+        text = _USER.sub(user, text)
     if any(mark in text for mark in "#>*_~`-:"):
         text = _LINE.sub("", _RULE.sub("", text))
-        for emphasis in _EMPHASIS:
-            text = emphasis.sub(r"\1", text)
+        for mark, emphasis in _EMPHASIS:
+            if mark in text:
+                text = emphasis.sub(r"\1", text)
     if "\\" in text:
         text = _ESCAPED.sub(r"\1", text)
     lines = "\n".join(line.rstrip() for line in part_addresses(text).split("\n"))
-    masked, count = mask(re.sub(r"\n{3,}", "\n\n", lines).strip(), accounts)
-    links = [link for link in dict.fromkeys([*found, *links_in(masked)]) if not names_account(link)]
-    return Reading(masked, links, mentions + count)
+    masked, count = mask(_EMPTY_LINES.sub("\n\n", lines).strip(), accounts)
+    return Reading(masked, list(dict.fromkeys([*found, *links_in(masked)])), mentions + count)
 
 
 def _is_user(words: str) -> bool:

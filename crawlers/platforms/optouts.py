@@ -12,6 +12,7 @@ from typing import Any
 OPTED_OUT = "the author opted out"
 """The reason of a reject."""
 
+_TOLD_IN = ("account", "reblog", "post", "author", "reason", "record", "value", "labels")
 _SIGNED_IN_ONLY = "!no-unauthenticated"
 
 
@@ -19,6 +20,8 @@ def opted_out(payload: object) -> bool:
     """Whether the author of a record, or of what it reposts, opted out. Takes a Mastodon status, an item or a post view
     of a Bluesky AppView, any record of a PDS, a profile too, and a commit of a Jetstream; anything else is False."""
     item = _object(payload)
+    if not any(isinstance(item.get(key), dict | list) for key in _TOLD_IN):  # as in most records of other platforms
+        return False
     statuses = (item, _object(item.get("reblog")))
     if any(_object(status.get("account")).get("noindex") is True for status in statuses):
         return True

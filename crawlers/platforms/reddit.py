@@ -44,6 +44,7 @@ _SAID: dict[Remover, str] = {
 NAME = re.compile(r"t[13]_[0-9a-z]{1,16}")
 """What names a link (`t3`) or a comment."""
 _ID = re.compile(r"[0-9a-z]{1,16}")
+_ENTITY = re.compile("&(?:lt|gt|amp);")
 _ESCAPED = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _LABELS = ("spoiler", "quarantine")
 
@@ -236,7 +237,7 @@ def _plain(value: str | None) -> str:
     """A text as it was written: without `raw_json` three characters come escaped, once."""
     if not value or "&" not in value:
         return value or ""
-    return re.sub("&(?:lt|gt|amp);", lambda found: _ESCAPED[found[0]], value)
+    return _ENTITY.sub(lambda found: _ESCAPED[found[0]], value)
 
 
 def _needed_moment(thing: Record, key: str) -> datetime:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from crawlers.platforms.counts import approximate
 from crawlers.post import Account, Kind, ParseError, Post, PostId
 from crawlers.text import clean, read_plain, well_formed
 from pipelines.errors import ConfigError
 from pipelines.imports.kinds import Capture, ImportKind, by_ending
-from pipelines.imports.readers import csv_rows, json_any, json_lines, parquet_rows
+from pipelines.imports.readers import column_names, csv_rows, json_any, json_lines, parquet_rows
 
 PARSER_VERSION = 1
 NEEDED = ("id", "text")
@@ -68,7 +69,9 @@ def load_map(path: Path) -> Map:
     try:
         text = path.read_text(encoding="utf-8")
         told = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: the map cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a map in TOML that can be read ({error})") from None
     mistakes = []
 
@@ -110,7 +113,21 @@ def table(columns: Map) -> ImportKind:
         platforms=(columns.platform,),
         read=by_ending(csv=csv_rows, jsonl=json_lines, ndjson=json_lines, json=json_any, parquet=parquet_rows),
         parse=lambda row, capture: parse_row(row, columns, capture),
+        check=lambda path: _check_names(path, columns),
     )
+
+
+def _check_names(path: Path, columns: Map) -> None:
+    """Whether a table has the columns that its map needs, and no mapped one twice. Errors: ConfigError."""
+    names = column_names(path)
+    for field, column in columns.columns.items():
+        if names is None or column.column is None:
+            continue
+        if field in NEEDED and column.column not in names and column.column.partition(".")[0] not in names:
+            there = ", ".join(names[:20])[:500]
+            raise ConfigError(f"{path}: no column {column.column!r}, which the map reads {field} from; it has {there}")
+        if names.count(column.column) > 1:
+            raise ConfigError(f"{path}: {names.count(column.column)} columns are called {column.column!r}; rename one")
 
 
 def parse_row(row: Any, columns: Map, capture: Capture) -> Post:
@@ -201,6 +218,8 @@ def _count(row: dict[str, Any], name: str, columns: Map) -> int | None:
         number = float(value)  # pandas writes 12.0 where some rows have nothing
         whole = int(value) if isinstance(value, int) else int(number)
     except (TypeError, ValueError, OverflowError):
+        if isinstance(value, str) and (shown := approximate(value)) is not None:
+            return shown
         raise ParseError(name, "not a count") from None
     return whole if number == whole and 0 <= whole < 1 << 63 else None
 

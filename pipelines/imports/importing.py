@@ -5,6 +5,7 @@ cursor the number of the first one. So the same command goes on where it was sto
 source.
 """
 
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from pipelines.keys import load_key
 from pipelines.lease import held
 from pipelines.progress import Progress, Stage
 from pipelines.seal import SealSettings, clear_incoming, is_sealing, seal
-from pipelines.shards import ShardSink, SinkSettings, shards_of
+from pipelines.shards import Shard, ShardSink, SinkSettings, shards_of
 from pipelines.store import Store
 
 PAGE_RECORDS = 1000
@@ -69,6 +70,7 @@ class _File:
 
     path: Path
     size: int
+    changed_ns: int
     sha256: str
     sources: tuple[Source, ...]
 
@@ -141,7 +143,10 @@ def _files(request: ImportRequest, progress: Progress) -> tuple[_File, ...]:
             if request.kind.read(path.name.lower()) is None:
                 raise ConfigError(f"{path}: no file of {request.kind.name}, by its name's ending")
             try:
-                size, sha256 = path.stat().st_size, file_sha256(path)
+                told = path.stat()
+                if not stat.S_ISREG(told.st_mode):
+                    raise ConfigError(f"{path}: no file; name files")
+                sha256 = file_sha256(path)
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
             _check(request.kind, path)
@@ -149,7 +154,7 @@ def _files(request: ImportRequest, progress: Progress) -> tuple[_File, ...]:
             if not sources:
                 known = ", ".join(request.kind.platforms)
                 raise ConfigError(f"{path}: no record of a platform that {request.kind.name} knows ({known})")
-            found.setdefault(sha256, _File(path, size, sha256, sources))
+            found.setdefault(sha256, _File(path, told.st_size, told.st_mtime_ns, sha256, sources))
             stage.advance(1)
     return tuple(found.values())
 
@@ -159,6 +164,8 @@ def _check(kind: ImportKind, path: Path) -> None:
     reader = kind.read(path.name.lower())
     with suppress(CutError):
         next(iter(reader(path, 0) if reader else ()), None)
+        if kind.check is not None:
+            kind.check(path)
 
 
 def _source(kind: ImportKind, platform: str, sha256: str) -> Source:
@@ -181,8 +188,9 @@ def _platforms(request: ImportRequest, path: Path) -> list[str]:
             platform = None if isinstance(record, Broken) else kind.platform_of(record)
             if platform in kind.platforms:
                 found.add(platform)
-    except CutError:
-        pass  # told when it is read
+    except CutError as error:
+        if not found:
+            raise ConfigError(f"{path}: {error}; no record of it can be read") from None
     return sorted(found)
 
 
@@ -237,17 +245,22 @@ def _window(store: Store, request: ImportRequest) -> dict[str, str]:
     """The window that was asked for, else the span of the posts. Errors: ArchiveError where there is none."""
     if request.window is not None:
         return {"since": moment(request.window.since), "until": moment(request.window.until)}
+    spanned = _spanned(store, shards_of(store, request.sweep))
+    if spanned is None:
+        now = moment(datetime.now(UTC))
+        return {"since": now, "until": now}
+    return {"since": moment(spanned[0]), "until": moment(_after(spanned[1]))}
+
+
+def _spanned(store: Store, shards: list[Shard]) -> tuple[datetime, datetime] | None:
+    """When the first and the last post of some shards were written."""
     spans = []
-    for shard in shards_of(store, request.sweep):
+    for shard in shards:
         column = pq.read_table(store.path(shard.name), columns=["created_at"], partitioning=None).column(0)
         span = pc.min_max(column).as_py()
         if span["min"] is not None:
-            spans.append(span)
-    if not spans:
-        now = moment(datetime.now(UTC))
-        return {"since": now, "until": now}
-    until = max(span["max"] for span in spans)
-    return {"since": moment(min(span["min"] for span in spans)), "until": moment(_after(until))}
+            spans.append((span["min"], span["max"]))
+    return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
 
 def _after(last: datetime) -> datetime:
@@ -263,7 +276,9 @@ def _import(  # noqa: PLR0917 - a file, as what, to where, and who is told
     if start is None:
         return
     fetched_at = request.fetched_at or datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
-    pages = _Pages(request, source.platform, Capture(fetched_at, file.path.name.partition(".")[0]))
+    earlier = shards_of(settings.store, request.sweep, settings.names.file_hash(source)) if start.page else []
+    spanned = _spanned(settings.store, earlier)
+    pages = _Pages(request, source.platform, Capture(fetched_at, file.path.name.partition(".")[0]), spanned)
     reader = request.kind.read(file.path.name.lower())
     gaps = []
     try:
@@ -274,17 +289,24 @@ def _import(  # noqa: PLR0917 - a file, as what, to where, and who is told
             stage.note(f"{totals[0]:,} posts, {totals[1]:,} rejects")
     except CutError as error:
         gaps = [Gap(*pages.span(), str(error))]
+    now = file.path.stat()
+    if (now.st_size, now.st_mtime_ns) != (file.size, file.changed_ns):
+        raise ArchiveError(
+            f"{file.path}: changed while it was imported; import it with another --sweep once nothing writes to it"
+        )
     sink.finish(gaps, Traffic())
 
 
 class _Pages:
     """Cuts the records of a file into pages of posts and rejects."""
 
-    def __init__(self, request: ImportRequest, platform: str, capture: Capture) -> None:
+    def __init__(
+        self, request: ImportRequest, platform: str, capture: Capture, spanned: tuple[datetime, datetime] | None
+    ) -> None:
         self._request = request
         self._platform = platform
         self._capture = capture
-        self._times: list[datetime] = []
+        self._times = spanned
 
     def read(self, records: Iterator[Any], start: Position) -> Iterator[Page]:
         """Pages of the records from `start` on; a cut file's last page is handed over before its CutError passes."""
@@ -310,9 +332,7 @@ class _Pages:
         """What may be missing of a file that breaks off: the window; where none was asked for, what its posts span."""
         if self._request.window is not None:
             return self._request.window.since, self._request.window.until
-        if not self._times:
-            return self._capture.fetched_at, self._capture.fetched_at
-        return min(self._times), max(self._times)
+        return self._times or (self._capture.fetched_at, self._capture.fetched_at)
 
     def _page(self, number: int, first: int, page: "_Page", *, more: bool) -> Page:
         following = str(first + page.records) if more else None
@@ -352,12 +372,13 @@ class _Pages:
             page.rejects.append(Reject(position, "created_at", "missing"))
         elif window is not None and when is not None and not window.holds(when):
             page.outside += 1
-        elif opted_out(record) or opted_out(post.raw):
+        elif opted_out(record) or (post.raw is not record and opted_out(post.raw)):
             page.rejects.append(Reject(position, "author", OPTED_OUT))
         else:
             page.posts.append(post)
             if when is not None:
-                self._times = [min([*self._times[:1], when]), max([*self._times[1:], when])]
+                first, last = self._times or (when, when)
+                self._times = min(first, when), max(last, when)
 
 
 class _Page:

@@ -6,6 +6,7 @@ Parsers of records are pure and lie in `crawlers/platforms/` and, where the shap
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from crawlers.post import Post
@@ -33,7 +34,7 @@ class ImportKind:
 
     `read` gives the reader of a file by its name in lower case; None for a name that is none of the kind's. `platforms`
     are those that a file can be of; where there are several, `platform_of` tells a record's, and a file is imported
-    once for each platform that it has.
+    once for each platform that it has. `check` refuses a file before anything of it is kept (ConfigError).
     """
 
     name: str
@@ -42,6 +43,7 @@ class ImportKind:
     read: Callable[[str], Reader | None]
     parse: Parse
     platform_of: Callable[[Any], str | None] | None = None
+    check: Callable[[Path], None] | None = None
 
 
 def by_ending(**readers: Reader) -> Callable[[str], Reader | None]:

@@ -11,10 +11,12 @@ import gzip
 import io
 import json
 import lzma
+import mmap
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,7 +29,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from warcio.archiveiterator import ArchiveIterator
 from warcio.bufferedreaders import ChunkedDataReader
-from warcio.exceptions import ArchiveLoadFailed
 
 from crawlers.settings import MAX_BODY
 from pipelines.errors import ConfigError
@@ -39,10 +40,21 @@ else:
 
 MOST_LINE = MAX_BODY
 """Bytes of a line, of a cell or of a body: a longer one is set aside without being held."""
+MOST_MEMBER = 2 * MAX_BODY
+"""Bytes of a record of a compressed WARC file: a body and what is told of it."""
 WINDOW_LOG = 31
 """Dumps of Pushshift are compressed with the largest window that zstd has, 2 GiB; it bounds the memory of a reader."""
 
 _CHUNK = 1 << 20
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+_STARTS = {
+    ".gz": re.compile(rb"\x1f\x8b"),
+    ".zst": _ZSTD,
+    ".zstd": _ZSTD,
+    ".bz2": re.compile(rb"BZh"),
+    ".xz": re.compile(rb"\xfd7zXZ|\x5d\x00\x00"),
+}
+"""How a file of each compression begins; zstd also with a frame to skip, and what is called .xz may be LZMA."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +115,27 @@ def csv_rows(path: Path, skip: int) -> Iterator[Any]:
             yield Broken("more cells than the table has columns") if isinstance(row, dict) and None in row else row
 
 
+def column_names(path: Path) -> list[str] | None:
+    """The names of a table's columns, also one that stands there twice; None for what has no header, or an empty file.
+
+    Errors: CutError, ConfigError.
+    """
+    endings = [suffix.lower() for suffix in path.suffixes]
+    if ".parquet" in endings[-1:]:
+        return [field.name for field in _parquet(path).schema_arrow]
+    if ".csv" not in endings[-2:]:
+        return None
+    csv.field_size_limit(MOST_LINE)
+    with opened(path) as file, io.TextIOWrapper(file, _encoding(path), errors="replace", newline="") as text:
+        try:
+            return next((row for row in csv.reader(_table_lines(text)) if row), None)
+        except csv.Error:
+            return None
+
+
 def parquet_rows(path: Path, skip: int) -> Iterator[Any]:
     """Rows of a Parquet file by the names of its columns. Errors: CutError, ConfigError."""
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{path}: not a Parquet file ({type(error).__name__})") from None
-    before = 0
+    file, before = _parquet(path), 0
     for group in range(file.metadata.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if before + rows > skip:
@@ -124,20 +150,130 @@ def parquet_rows(path: Path, skip: int) -> Iterator[Any]:
 
 
 def warc_responses(path: Path, skip: int) -> Iterator[Any]:
-    """The answers in a WARC file (ISO 28500), compressed or not. Errors: CutError, ConfigError."""
+    """The answers in a WARC file (ISO 28500), compressed or not; those after a damaged record, too.
+
+    Errors: CutError, when all was read, where some of it is damaged; ConfigError.
+    """
+    return islice(_responses(path), skip, None)
+
+
+def _responses(path: Path) -> Iterator[Response | Broken]:
+    damaged: list[int] = []
     with _raw(path) as file:
+        start = file.read(4)
+        packed = start.startswith(b"\x1f\x8b") or (path.suffix.lower() == ".gz" and start != b"WARC")
+        yield from (_in_members if packed else _in_plain)(file, damaged)
+    if damaged:
+        more = f" and in {len(damaged) - 1:,} more" if len(damaged) > 1 else ""
+        raise CutError(f"damaged in the record at byte {damaged[0]:,}{more}; the whole records after it were read")
+
+
+def _in_members(file: IO[bytes], damaged: list[int]) -> Iterator[Response | Broken]:
+    """Of a file whose records are compressed one by one. A member is unpacked whole, as only its end tells whether it
+    is what was written."""
+    place: int | None = 0
+    while place is not None and place < file.seek(0, io.SEEK_END):
         try:
-            responses = (record for record in ArchiveIterator(file) if record.rec_type == "response")
-            for record in islice(responses, skip, None):
-                yield _response(record)
-        except (ArchiveLoadFailed, EOFError, OSError, ValueError, UnicodeError) as error:
-            raise CutError(f"not WARC from some record on ({type(error).__name__})") from None
+            body, following = _member(file, place)
+            if body is None:
+                yield Broken("longer than a record may be")
+            else:
+                yield from _answers(io.BytesIO(body), 0)
+            place = following
+        except (zlib.error, EOFError, _DamagedError):
+            damaged.append(place)
+            place = _next_record(file, place + 1)
+
+
+def _in_plain(file: IO[bytes], damaged: list[int]) -> Iterator[Response | Broken]:
+    place: int | None = 0
+    while place is not None:
+        try:
+            yield from _answers(file, place)
+            place = None
+        except _DamagedError as error:
+            damaged.append(error.place)
+            place = _next_record(file, error.place + 1)
+
+
+class _DamagedError(Exception):
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+class _Records(ArchiveIterator):  # type: ignore[misc]  # warcio has no types
+    """Records one by one, without the warning that shows what lies between them."""
+
+    INC_RECORD = ""
+
+
+def _answers(file: IO[bytes], start: int) -> Iterator[Response | Broken]:
+    """The answers from a byte on, of what is not compressed. Errors: _DamagedError."""
+    file.seek(start)
+    records, place = _Records(file), start
+    try:
+        while (record := next(records.the_iter, None)) is not None:
+            answer = _response(record) if record.rec_type == "response" else None
+            records.read_to_end()
+            if getattr(record.raw_stream, "limit", 1) or records.err_count:
+                raise _DamagedError(place)
+            if answer is not None:
+                yield answer
+            place = records.offset
+    except Exception:  # warcio raises whatever it meets in a record that is none
+        raise _DamagedError(place) from None
+
+
+def _member(file: IO[bytes], start: int) -> tuple[bytes | None, int]:
+    """A member of gzip (RFC 1952), None for one that is too long to be held, and where the next begins.
+
+    Errors: zlib.error, EOFError.
+    """
+    file.seek(start)
+    decoder, body = zlib.decompressobj(31), bytearray()
+    while not decoder.eof:
+        packed = decoder.unconsumed_tail or file.read(_CHUNK // 16)
+        if not packed:
+            raise EOFError
+        piece = decoder.decompress(packed, _CHUNK)
+        if len(body) <= MOST_MEMBER:
+            body += piece
+    return bytes(body) if len(body) <= MOST_MEMBER else None, file.tell() - len(decoder.unused_data)
+
+
+def _next_record(file: IO[bytes], start: int) -> int | None:
+    """Where the first record from a byte on begins, compressed (a member of gzip each) or not; None for nowhere."""
+    if start >= file.seek(0, io.SEEK_END):
+        return None
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for found in _RECORD.finditer(data, start):
+            if found["plain"] is not None:
+                return found.start("plain")
+            with suppress(zlib.error):
+                if zlib.decompressobj(31).decompress(data[found.start() : found.start() + 4096], 5) == b"WARC/":
+                    return found.start()
+    return None
+
+
+_RECORD = re.compile(rb"\x1f\x8b\x08|\r\n\r\n(?P<plain>WARC/1\.)")
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path}: not a Parquet file ({type(error).__name__})") from None
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, decompressed by its ending. Errors: ConfigError where there is none; CutError inside."""
     with _raw(path) as raw:
+        start, named = raw.read(8), _STARTS.get(path.suffix.lower())
+        if start and named is not None and not named.match(start):
+            raise ConfigError(f"{path}: not compressed as its name ends; give it its right name, or restore it")
+        raw.seek(0)
         try:
             yield io.BufferedReader(_Decompressed(_decompressing(path, raw)), _CHUNK)
         except (EOFError, OSError, zlib.error, zstd.ZstdError, lzma.LZMAError) as error:
