@@ -39,10 +39,13 @@ Alone = Callable[[str], bool]
 """Whether this process alone may ask a host from now on."""
 
 
-def revisit(sources: list[Source], settings: CrawlSettings, open_visits: OpenVisits, alone: Alone) -> None:
-    """Visits the posts of the sources; returns when each has ended. Errors: the first that a `Visits` raised."""
+def revisit(
+    sources: list[Source], settings: CrawlSettings, open_visits: OpenVisits, alone: Alone, *, probing: bool = False
+) -> None:
+    """Visits the posts of the sources, or with `probing` asks for ids that are missing among them, to
+    the end of each. Errors: the first that a `Visits` raised."""
     private = {urlsplit(source.url).hostname for source in sources if source.allow_private}
-    read_hosts(sources, settings, _Revisit(settings, open_visits, alone, frozenset(private)).read)
+    read_hosts(sources, settings, _Revisit(settings, open_visits, alone, frozenset(private), probing).read)
 
 
 def seen(known: Known, sighting: Sighting) -> Seen:
@@ -57,8 +60,14 @@ def seen(known: Known, sighting: Sighting) -> Seen:
 
 class _Revisit:
     def __init__(
-        self, settings: CrawlSettings, open_visits: OpenVisits, alone: Alone, private: frozenset[str | None]
+        self,
+        settings: CrawlSettings,
+        open_visits: OpenVisits,
+        alone: Alone,
+        private: frozenset[str | None],
+        probing: bool,
     ) -> None:
+        self._probing = probing
         self._settings = settings
         self._open_visits = open_visits
         self._alone = alone
@@ -70,6 +79,7 @@ class _Revisit:
         visits = self._open_visits(source)
         fetcher = way.fetcher(source)
         recheck = RECHECKS[source.platform]
+        check = (recheck.probe if self._probing else None) or recheck.check
         host = source.authority
         for batch in visits.batches(recheck.batch):
             found: dict[str, Sighting] = {}
@@ -78,7 +88,7 @@ class _Revisit:
                     if batch.not_before is not None:
                         await way.sleep((batch.not_before - datetime.now(UTC)).total_seconds())
                     visit = Visit(source, batch.posts, fetcher, self._settings, self._elsewhere(source, fetcher, way))
-                    async for sighting in recheck.check(visit):
+                    async for sighting in check(visit):
                         found[sighting.uid] = sighting
                 except SourceGapError as gap:
                     if way.failure is not None:

@@ -31,6 +31,11 @@ GONE = "gone, cause not told"
 """The phrase of a post that its host says is not there, without a word on who took it away."""
 
 
+ALBUM = "part of an album"
+SERVICE = "a message of service, no post"
+"""The phrases of an id that a sweep has no post of, and that is none."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a finding rests on: the status of an answer, the platform's code for it (one of a list that the checker

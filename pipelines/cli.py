@@ -290,6 +290,10 @@ def _round_lines(told: dict[str, Any]) -> list[str]:
     gone = told["counts"]["gone"]
     lines = [f"round {told['round']}: {told['counts']['posts']:,} posts; {states or 'none'}"]
     lines += [f"  of the unknown, gone and nobody says why: {gone:,}"] if gone else []
+    for holes in told.get("holes", []):
+        found = ", ".join(f"{what} {count:,}" for what, count in holes["found"].items())
+        left = f"; {holes['left']:,} more were not asked for" if holes["left"] else ""
+        lines.append(f"  missing ids at {holes['source']}: {holes['asked']:,} asked for; {found}{left}")
     return lines + [f"  gap at {gap['source']}: {gap['reason']}" for gap in told["gaps"]]
 
 

@@ -306,6 +306,7 @@ class RecheckPart(_Part):
     confirm_after_minutes: float = Field(default=60.0, ge=0, le=60 * 24 * 30, strict=True)
     removed_by_author: Keeping = "redact"
     removed_by_platform: Keeping = "keep"
+    probe_holes: int = Field(default=500, ge=0, le=1_000_000, strict=True)
     source: tuple[SourcePart, ...] = ()
 
     @property
@@ -563,6 +564,7 @@ model = "default"                      # or a folder, or an id of a hub at a pin
 # confirm_after_minutes = 60           # a removal counts after a second visit, no earlier than this
 # removed_by_author = "redact"         # the texts of posts that their authors took away go; or "keep"
 # removed_by_platform = "keep"
+# probe_holes = 500                    # ids missing in a Telegram channel or a forum that the first round asks for
 
 # Mastodon-API servers: public, local, tag (value), account (value).
 [[source]]

@@ -41,7 +41,9 @@ from pipelines.errors import ArchiveError, ConfigError, Exit
 from pipelines.keys import key_for
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress, Stage
+from pipelines.recheck_holes import Holes
 from pipelines.recheck_rounds import (
+    PROBE,
     Plan,
     PlanWriter,
     Round,
@@ -59,6 +61,7 @@ from pipelines.store import PRIVATE_FOLDER, Store, disk_errors
 NO_HOST = "nothing says which host to ask"
 NO_CHECKER = "posts of this platform cannot be visited again"
 _NOWHERE = "nowhere"
+_STAGES = {1: "visit", 2: "visit again", PROBE: "ask for missing ids"}
 
 
 @dataclass(frozen=True)
@@ -125,12 +128,13 @@ def _visit_and_seal(  # noqa: PLR0917 - the round among what it belongs to
         with progress.stage("plan"):
             _plan(store, lease, config, names, of, sweep)
         _pass(store, lease, config, of, 1, progress)
+        _pass(store, lease, config, of, PROBE, progress)
         with progress.stage("plan again"):
             _plan_again(store, lease, of, timedelta(minutes=config.recheck.confirm_after_minutes))
         _wait(store, of, progress)
         _pass(store, lease, config, of, 2, progress)
         refuse_changed(store, sweep)
-        public = {plan.group: _public(plan, names) for number in (1, 2) for plan in plans_of(store, of, number)}
+        public = {plan.group: _public(plan, names) for number in (1, 2, PROBE) for plan in plans_of(store, of, number)}
         settings = replace(settings, public_names=public)
     with progress.stage("seal"):
         return seal_round(store, lease, of, settings)
@@ -155,11 +159,14 @@ def _plan(  # noqa: PLR0917 - the round among what it belongs to
     with disk_errors(store.root), TemporaryDirectory(dir=store.scratch(private=True)) as scratch:
         folder = store.path(scratch) / "plan"
         folder.mkdir(mode=PRIVATE_FOLDER)
-        writer = PlanWriter(folder, 1)
+        writer, holes = PlanWriter(folder, 1), Holes(names, config.recheck.probe_holes if of.number == 1 else 0)
         for row in _posts(store, sweep, before):
             source = hosts.of(row)
-            writer.add(names.source_hash(source), source, row)
+            group = names.source_hash(source)
+            writer.add(group, source, row)
+            holes.add(group, source, row)
         writer.close()
+        holes.write(folder)
         lease.check(store)
         store.move_folder(folder.relative_to(store.root).as_posix(), of.private, private=True)
     store.create(opened, orjson.dumps(noted))
@@ -289,7 +296,7 @@ def _pass(  # noqa: PLR0917 - the round among what it belongs to
     }
     spec = ClusterSpec(kind=config.cluster.kind, workers=config.cluster.workers, address=config.cluster.address)
     total = sum(plan.rows for plan in plans)
-    with progress.stage("visit" if number == 1 else "visit again", total=total) as stage, open_cluster(spec) as client:
+    with progress.stage(_STAGES[number], total=total) as stage, open_cluster(spec) as client:
         stage.advance(total - sum(_left(store, of, plan, number) for plan in asked.values()))
         jobs = [
             {**job, "groups": [asked[source].group for source in group]}

@@ -13,7 +13,7 @@ from pipelines.archive import reopen_archive, software
 from pipelines.keys import key_for
 from pipelines.lease import Lease
 from pipelines.read_hosts import Say, alone_at, serve
-from pipelines.recheck_rounds import Round, RoundSettings, RoundVisits, plans_of
+from pipelines.recheck_rounds import PROBE, Round, RoundSettings, RoundVisits, plans_of
 
 
 def main() -> int:
@@ -40,6 +40,7 @@ def _visit(job: dict[str, Any], say: Say) -> None:
             crawling,
             lambda source: RoundVisits(settings, plans[source]),
             lambda authority: take(names.link(authority)),
+            probing=number == PROBE,
         )
 
 

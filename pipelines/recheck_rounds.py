@@ -29,6 +29,8 @@ from pipelines.store import Store
 FLUSH_ROWS = 2000
 FLUSH_SECONDS = 20.0
 ROW_GROUP = 8192
+PROBE = 3
+"""The pass that asks for ids that are missing (`recheck_holes.py`); the posts are visited in the first two."""
 
 Row = dict[str, Any]
 
@@ -68,7 +70,7 @@ VISIT_SCHEMA = pa.schema(
     ]
 )
 
-_NAME = re.compile(r"([0-9a-f]{16})\.([12])\.(\d{8,})-(\d{8,})\.parquet")
+_NAME = re.compile(r"([0-9a-f]{16})\.([123])\.(\d{8,})-(\d{8,})\.parquet")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from crawlers.sighting import GONE, STATES
 from pipelines.archive import FORMAT, Manifest, moment, round_manifest, round_manifest_name, software, write_manifest
 from pipelines.digests import Digest, file_sha256, row_digests
 from pipelines.lease import Lease
+from pipelines.recheck_holes import holes_of
 from pipelines.recheck_rounds import (
+    PROBE,
     ROW_GROUP,
     SIGHTING_SCHEMA,
     VISIT_SCHEMA,
@@ -92,7 +94,8 @@ def _stage(store: Store, lease: Lease, of: Round, settings: RoundSeal) -> Manife
     for left in store.matching(f"{of.incoming}/_sealing.*"):
         store.remove(left)
     staging = _staging(of, lease.token)
-    shards = shards_of(store, of)
+    asked = shards_of(store, of)
+    shards = [shard for shard in asked if shard.number != PROBE]
     whole, counts = Digest(), _Counts()
     parts: list[Row] = []
     with disk_errors(store.root), TemporaryDirectory(dir=store.scratch()) as scratch:
@@ -107,7 +110,7 @@ def _stage(store: Store, lease: Lease, of: Round, settings: RoundSeal) -> Manife
     if not parts:
         store.path(staging).mkdir(parents=True, exist_ok=True)
     store.sync_folder(staging)
-    gaps = _gaps(store, of, shards, settings.public_names)
+    gaps = _gaps(store, of, asked, settings.public_names)
     return {
         "format": FORMAT,
         "sweep": of.sweep,
@@ -119,7 +122,8 @@ def _stage(store: Store, lease: Lease, of: Round, settings: RoundSeal) -> Manife
         "config": settings.config,
         "counts": counts.told,
         "gaps": gaps,
-        "requests": sum(shard.meta["requests"] for shard in shards),
+        "holes": holes_of(store, of, settings.public_names),
+        "requests": sum(shard.meta["requests"] for shard in asked),
         "parts": parts,
         "digest": whole.hex,
         "pseudonym_key": settings.fingerprint,
@@ -129,7 +133,7 @@ def _stage(store: Store, lease: Lease, of: Round, settings: RoundSeal) -> Manife
 
 def _gaps(store: Store, of: Round, shards: list[Shard], public: dict[str, str]) -> list[Row]:
     """Sources that could not be visited to their end, by their public names, and why."""
-    named = {plan.group: public[plan.group] for number in (1, 2) for plan in plans_of(store, of, number)}
+    named = {plan.group: public[plan.group] for number in (1, 2, PROBE) for plan in plans_of(store, of, number)}
     found = {(named[shard.group], shard.number, shard.meta["gap"]) for shard in shards if shard.meta["gap"] is not None}
     return [{"source": source, "visit": number, "reason": gap} for source, number, gap in sorted(found)]
 

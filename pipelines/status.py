@@ -9,6 +9,9 @@ from pipelines.recheck_rounds import open_rounds
 from pipelines.seal import is_sealing
 from pipelines.shards import shards_of
 
+_ROUND = ("round", "sealed_at", "window", "counts", "gaps", "holes", "digest")
+"""What of a round's manifest is told."""
+
 
 def sweep_status(archive: Path, id: str) -> dict[str, Any]:
     """The sweep's state (`absent`, `open`, `sealing` or `sealed`), its sources and its finished runs.
@@ -33,7 +36,7 @@ def sweep_status(archive: Path, id: str) -> dict[str, Any]:
             "fills": sealed["config"]["sweep"].get("fills"),
             "filled_by": filled_by(store, id),
             "rounds": [
-                {key: told[key] for key in ("round", "sealed_at", "window", "counts", "gaps", "digest")}
+                {key: told[key] for key in _ROUND if key in told}
                 for told in round_manifests(store, id)
             ],
             "open_rounds": [each.number for each in open_rounds(store) if each.sweep == id],

@@ -1,5 +1,6 @@
 """Checkers: one module per platform, each with `BATCH` (the most posts of a visit) and `check` (`sighting.Checker`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from crawlers.catalogue.reddit import ABOUT as REDDIT
@@ -34,6 +35,10 @@ class Recheck:
     check: Checker
     batch: int
     home: str | None = None
+    sequence: Callable[[str, str], tuple[str, int] | None] | None = None
+    """Where ids of a kind of source follow on each other: what stands before a post's number, and the number."""
+    probe: Checker | None = None
+    """Asks for ids that are missing in such a sequence."""
 
 
 RECHECKS: dict[str, Recheck] = {
@@ -46,8 +51,8 @@ RECHECKS: dict[str, Recheck] = {
     "reddit": Recheck(reddit.check, reddit.BATCH, REDDIT.home),
     "youtube": Recheck(youtube.check, youtube.BATCH, YOUTUBE),
     "fourchan": Recheck(fourchan.check, fourchan.BATCH, fourchan.HOME),
-    "telegram": Recheck(telegram.check, telegram.BATCH),
-    "discourse": Recheck(discourse.check, discourse.BATCH),
+    "telegram": Recheck(telegram.check, telegram.BATCH, sequence=telegram.sequence, probe=telegram.probe),
+    "discourse": Recheck(discourse.check, discourse.BATCH, sequence=discourse.sequence, probe=discourse.check),
     "tumblr": Recheck(tumblr.check, tumblr.BATCH, TUMBLR),
     "weibo": Recheck(weibo.check, weibo.BATCH, weibo.HOME),
     "nostr": Recheck(nostr.check, nostr.BATCH),

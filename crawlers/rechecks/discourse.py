@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.discourse import parse_post
 from crawlers.post import ParseError
-from crawlers.sighting import Evidence, Known, Sighting, State, Visit, alive, gone, unknown
+from crawlers.sighting import SERVICE, Evidence, Known, Sighting, State, Visit, alive, gone, unknown
 
 BATCH = 100
 STRANGE = "not a post's answer"
@@ -35,6 +35,12 @@ async def check(visit: Visit) -> AsyncIterator[Sighting]:
             yield sighting
         if number in left:
             yield _read(left.pop(number), str(number), await visit.fetcher.get(f"/posts/{number}.json", {}))
+
+
+def sequence(kind: str, global_id: str) -> tuple[str, int] | None:
+    """A forum's posts have numbers of one row, those too that are not public; a source of them all shows the rest."""
+    before, _, number = global_id.rpartition("/")
+    return (f"{before}/", int(number)) if kind == "posts" and number.isdecimal() else None
 
 
 async def _listed(visit: Visit, number: int, left: dict[int, Known]) -> list[Sighting]:
@@ -82,4 +88,4 @@ def _shown(known: Known, item: object, answer: Answer) -> Sighting:
     except ParseError as error:
         if error.place in _CAUSES:
             return Sighting(known.uid, _CAUSES[error.place], Evidence(200, error.place))
-        return unknown(known, "a post that cannot be read", 200)
+        return unknown(known, SERVICE if error.place == "post_type" else "a post that cannot be read", 200)
