@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from crawlers.catalogue import PLATFORMS
 from crawlers.catalogue.about import Order, SourceKind
 
-_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|by|author|user|url):", re.IGNORECASE)
+_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|retweets_of|by|author|user|url):|\bsubreddit:u_", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Source:
     @property
     def names_account(self) -> bool:
         """Whether the source leads to a person: outside identities it is then named by a keyed hash."""
-        asks = self.kind == "search" and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
-        return asks or (self._kind is not None and self._kind.names_account)
+        kind = self._kind
+        asks = kind is not None and kind.query and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
+        return asks or (kind is not None and kind.names_account)
 
     @property
     def order(self) -> Order:

@@ -274,7 +274,7 @@ class SourcePart(_Part):
             platform=self.platform,
             url=self.url if self.platform == "feed" else self.url.rstrip("/"),
             kind=self.kind,
-            value=None if self.value is None else _bare(self.kind, self.value),
+            value=None if self.value is None else _bare(LIVE[self.platform].kind(self.kind), self.value),
             allow_private=self.allow_private,
             urls=self.urls if isinstance(self.urls, tuple) else (),
             window=Window(self.since.astimezone(UTC), self.until.astimezone(UTC))
@@ -520,9 +520,11 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
     return places
 
 
-def _bare(kind: str, value: str) -> str:
+def _bare(kind: SourceKind | None, value: str) -> str:
     """A tag without its #, an account without its first @: one name for one source. A query stays as it is."""
-    return value if kind == "search" else value.removeprefix("#" if kind == "tag" else "@")
+    if kind is None or kind.query:
+        return value
+    return value.removeprefix("#" if kind.name == "tag" else "@")
 
 
 def _private(url: str) -> bool:

@@ -430,7 +430,10 @@ def test_an_account_that_is_not_there_is_a_gap_that_does_not_name_it(tmp_path: P
     outcome, read = crawled_from(X(), tmp_path, "user", "../tweets")
     assert "no user name" in gap_of(outcome, read).reason
     assert Source("x", "https://api.x.com", "user", "linqiu_reads").names_account
-    assert Source("x", "https://api.x.com", "search", "from:linqiu_reads").names_account
+    for kind in ("search", "archive"):
+        for query in ("from:linqiu_reads", "ferry (to:linqiu_reads OR retweets_of:linqiu_reads)", "ferry @linqiu_reads"):
+            assert Source("x", "https://api.x.com", kind, query).names_account
+        assert not Source("x", "https://api.x.com", kind, "ferry lang:en").names_account
 
 
 def test_the_token_is_sent_as_a_bearer_and_to_no_other_host_and_not_in_the_open(tmp_path: Path) -> None:

@@ -24,15 +24,17 @@ REMOVALS = ("removed_by_author", "removed_by_platform", "account_gone", "restric
 class SourceKind:
     """One thing that can be read of a platform. `value` says what the source's value is; None where it takes none.
 
-    `urls`: it reads a list of addresses out of a file. `names_account`: it leads to a person, so that outside
-    identities its name is a keyed hash. `own`: it is one account's timeline, repository or channel (and names it).
-    `home`: the base address of the server that it is read from, where that is another than the platform's.
+    `urls`: it reads a list of addresses out of a file. `query`: the value is a query, which may ask for an account.
+    `names_account`: it leads to a person, so that outside identities its name is a keyed hash. `own`: it is one
+    account's timeline, repository or channel (and names it). `home`: the base address of the server that it is read
+    from, where that is another than the platform's.
     """
 
     name: str
     reads: str
     value: str | None = None
     urls: bool = False
+    query: bool = False
     names_account: bool = False
     own: bool = False
     order: Order = "newest first"

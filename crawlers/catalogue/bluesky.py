@@ -15,7 +15,7 @@ ABOUT = About(
             "repo", "the same in one answer, checked block by block, of 16 MB at most",
             value="handle or DID", names_account=True, own=True, order="none",
         ),
-        SourceKind("search", "a search, with an app password", value="the query"),
+        SourceKind("search", "a search, with an app password", value="the query", query=True),
         SourceKind("jetstream", "all posts as they are written, from a Jetstream (wss://)", order="oldest first"),
     ),
     paging="cursor",
