@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from crawlers.catalogue import PLATFORMS
 from crawlers.catalogue.about import Order, SourceKind
 
-_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|retweets_of|by|author|user|url):|\bsubreddit:u_", re.IGNORECASE)
+_ASKS_FOR_ACCOUNT = re.compile(
+    r"@|\bdid:|\b(?:from|to|mentions|retweets_of|by|author|user|url):|\bsubreddit:u_", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,9 @@ def _following(told: dict[str, Any], cursor: str | None, kind: str) -> str | Non
 
 
 async def _posts(reading: Reading, site: "Session") -> AsyncIterator[Page]:
-    """Posts by their addresses or numbers, some to a page; the cursor counts them."""
-    listed = reading.source.urls
+    """Posts by their addresses or numbers, some to a page; the cursor counts them, in an order that is
+    not the list's."""
+    listed = sorted(reading.source.urls)
     start, number = int(reading.start.cursor or 0), reading.start.page
     while True:
         found = [await site.single(address, reading) for address in listed[start : start + BATCH]]
