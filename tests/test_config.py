@@ -18,6 +18,7 @@ from pipelines.erasure.erase import erase, foresee
 from pipelines.erasure.targets import Request
 from pipelines.errors import ArchiveError, ConfigError
 from pipelines.keys import load_key
+from pipelines.platforms import listed
 from pipelines.progress import Progress
 from pipelines.rerun import rerun
 from tests.sweeps import NAMES, NOON, one_source, open_store
@@ -275,3 +276,14 @@ def test_a_worker_of_a_cuda_cluster_has_one_device(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'device cuda:1: a worker of cluster.kind "cuda" has one device'):
         load_sweep(swept_by(tmp_path, SEVERAL + '[cluster]\nkind = "cuda"\n'))
     load_sweep(swept_by(tmp_path, SEVERAL.replace("cuda:1", "cuda") + '[cluster]\nkind = "cuda"\n'))
+
+
+def test_the_list_of_platforms_tells_which_kinds_need_keys_and_which_keys_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTSWEEP_BLUESKY_IDENTIFIER", "operator.example")
+    monkeypatch.delenv("POSTSWEEP_BLUESKY_APP_PASSWORD", raising=False)
+    rows = {row["name"]: row for row in listed()["platforms"]}
+    assert (rows["bluesky"]["keyed"], rows["bluesky"]["missing"]) == (["search"], ["POSTSWEEP_BLUESKY_APP_PASSWORD"])
+    assert rows["x"]["keyed"] == rows["x"]["kinds"]
+    assert rows["mastodon"]["keyed"] == rows["mastodon"]["missing"] == []

@@ -237,7 +237,7 @@ def test_search_sends_no_password_in_the_clear_and_tells_none() -> None:
     settings = replace(SETTINGS, environment=environment)
     assert "abcd-efgh" not in repr(settings)
     server = Server(answer(200))
-    with pytest.raises(SourceGapError, match="must begin with https"):
+    with pytest.raises(SourceGapError, match="over https only"):
         server.pages(Source("bluesky", "http://pds.example", "search", "rain"), bluesky.read, settings=settings)
     assert server.asked == []
     source = Source("bluesky", "https://pds.example", "search", "rain")

@@ -62,6 +62,7 @@ class About:
     verified: tuple[Verified, ...]
     notes: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keys: tuple[str, ...] = ()
+    keyed: tuple[str, ...] = ()
     imports: str = ""
     schemes: tuple[str, ...] = ("https", "http")
 
@@ -72,6 +73,8 @@ class About:
             raise ValueError(f"{self.name}: no findings of a visit: {sorted(strange)}")
         if any(way not in get_args(Verified) for way in self.verified):
             raise ValueError(f"{self.name}: not a way to verify: {self.verified}")
+        if strangers := set(self.keyed) - {kind.name for kind in self.kinds}:
+            raise ValueError(f"{self.name}: no kinds of source: {sorted(strangers)}")
 
     def kind(self, name: str) -> SourceKind | None:
         """The kind of source of that name."""

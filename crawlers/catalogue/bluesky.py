@@ -36,6 +36,7 @@ ABOUT = About(
     costs="free; `search` needs an account's app password",
     terms="public by design; `!no-unauthenticated` is heeded (a Jetstream tells it of no account)",
     keys=("POSTSWEEP_BLUESKY_IDENTIFIER", "POSTSWEEP_BLUESKY_APP_PASSWORD"),
+    keyed=("search",),
     removals=findings(
         removed_by_author="record gone, account active; account `deleted` or `deactivated`",
         removed_by_platform="account `takendown` or `suspended`; label `!takedown`",

@@ -8,18 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.x import LEFT_OUT_WHEN_EMPTY, joined, parse_tweet
 from crawlers.post import ParseError
 from crawlers.sink import Page
 from crawlers.source import Source, Window
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 LIMIT = 100
 KEY = "POSTSWEEP_X_BEARER_TOKEN"
-HOSTS = frozenset({"api.x.com", "api.twitter.com"})
+HOMES = ("https://api.x.com", "https://api.twitter.com")
 REACH = timedelta(days=7)
 """How far back the recent search reaches."""
 DEPTH = 3_200
@@ -161,14 +161,7 @@ class Api:
 
 def bearer(environment: Mapping[str, str], source: Source) -> str:
     """The bearer token, where it may be sent to the source's host. Errors: SourceGapError."""
-    token = str(environment.get(KEY, "")).strip()
-    if not token:
-        raise SourceGapError(f"X needs your own bearer token: set {KEY} in the environment; {CAPTURE}")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise SourceGapError(f"{KEY} is no bearer token: it holds characters that none has")
-    parts = urlsplit(source.url)
-    if not source.allow_private and (parts.scheme != "https" or parts.hostname not in HOSTS):
-        raise SourceGapError("the bearer token is sent to https://api.x.com only: name it as the source's url")
+    (token,) = keys_for(source, environment, (KEY,), *HOMES, instead=CAPTURE)
     return token
 
 

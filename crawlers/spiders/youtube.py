@@ -14,7 +14,7 @@ from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.youtube import parse_comment, parse_feed, parse_video
 from crawlers.post import ParseError
 from crawlers.sink import Memory, Page
-from crawlers.spiders.keys import key_for
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 FEED_LENGTH = 15
@@ -195,7 +195,7 @@ class _Api:
 
     def __init__(self, reading: Reading) -> None:
         self._fetcher = reading.fetcher
-        self._key = key_for(reading, KEY, API)
+        (self._key,) = keys_for(reading.source, reading.settings.environment, (KEY,), API)
 
     async def get(self, what: str, query: dict[str, str]) -> tuple[list[Any], Answer, str | None]:
         """The items of a list, the answer, and the token of the next page. Errors: SourceGapError."""
