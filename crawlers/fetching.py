@@ -23,6 +23,7 @@ from scrapy.exceptions import (
     IgnoreRequest,
 )
 from scrapy.http import Response
+from service_identity.exceptions import CertificateError, VerificationError
 
 from crawlers.politeness import retry_after, wait_for_reset, wait_told
 from crawlers.safety import PRIVATE, PublicResolver, is_public, literal_is_private
@@ -39,6 +40,8 @@ _ROBOT = "postsweep"
 _MOST_ROBOTS = 512_000
 """Bytes of a robots.txt that are read (RFC 9309 section 2.5)."""
 _PRIVATE = f"{PRIVATE}; set allow_private on the source if it is meant"
+UNTRUSTED = "nobody vouches for the host's certificate"
+"""The reason of a gap."""
 _MEDIA_TYPES = ("text/html", "text/plain", "text/xml", "application/xml", "application/xhtml+xml", "application/json")
 """What may be told of a `Content-Type`: a server can write anything there, an account's name too."""
 
@@ -179,6 +182,8 @@ class Fetcher:
         except IgnoreRequest:
             raise SourceGapError("the answer was refused (its body unpacks to more than a page may have)") from None
         except Exception as error:
+            if _untrusted(error):
+                raise SourceGapError(UNTRUSTED) from None
             return None, f"the connection failed ({type(error).__name__})"
         connected = getattr(response, "ip_address", None)
         if connected is not None and not self.source.allow_private and not is_public(str(connected)):
@@ -233,6 +238,13 @@ class Fetcher:
         self.traffic.waited_seconds += seconds
         await self.sleep(seconds)
         self.host.ready_at = 0.0
+
+
+def _untrusted(error: Exception) -> bool:
+    """Whether a download failed for the host's certificate: Scrapy hands on what Twisted collected."""
+    causes = [failure.value for failure in getattr(error.__cause__, "reasons", None) or ()]
+    wrong = (CertificateError, VerificationError)
+    return any(isinstance(cause, wrong) or "certificate verify failed" in str(cause) for cause in causes)
 
 
 def _headers(response: Response) -> dict[str, str]:
