@@ -111,17 +111,17 @@ class Fetcher:
 
     async def get(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
         """Gets a path of the source's base address. Errors: SourceGapError."""
+        return await self.fetch(self._request(path, query, headers))
+
+    def _request(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None) -> Request:
         asked = f"?{urlencode(query)}" if query else ""
-        return await self.fetch(Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {})))
+        return Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {}))
 
     async def get_page(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
-        """Gets a page that is made for people, where the host's robots.txt allows it (RFC 9309), no faster than it
-        asks. Errors: SourceGapError."""
+        """Gets a page that is made for people, where the host's robots.txt allows it and what it redirects to
+        (RFC 9309), no faster than it asks. Errors: SourceGapError."""
         rules = self.host.robots = self.host.robots or await self._robots()
-        asked = f"?{urlencode(query)}" if query else ""
-        if not rules.can_fetch(self.source.url + path + asked, _ROBOT):
-            raise SourceGapError("the host's robots.txt does not allow this page to be read")
-        answer = await self.get(path, query, headers)
+        answer = await self.fetch(self._request(path, query, headers), rules)
         self.host.hold(min(float(rules.crawl_delay(_ROBOT) or 0.0), self.settings.max_wait_seconds))
         return answer
 
@@ -143,11 +143,14 @@ class Fetcher:
         request = Request(self.source.url + path, method="POST", headers=headers, body=json.dumps(body))
         return await self.fetch(request)
 
-    async def fetch(self, request: Request) -> Answer:
-        """The final answer to a request: after redirects on the host, waits and retries. Errors: SourceGapError."""
+    async def fetch(self, request: Request, rules: Protego | None = None) -> Answer:
+        """The final answer to a request: after redirects on the host, waits and retries. No address is asked for that
+        the `rules` of a robots.txt forbid. Errors: SourceGapError."""
         redirects = 0
         for attempt in range(self.settings.retries + 1):
             while True:
+                if rules is not None and not rules.can_fetch(request.url, _ROBOT):
+                    raise SourceGapError("the host's robots.txt does not allow this page to be read")
                 response, failure = await self._once(request)
                 if response is None or response.status not in _REDIRECTS or b"Location" not in response.headers:
                     break
