@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from crawlers.catalogue import PLATFORMS
 from crawlers.catalogue.about import Order, SourceKind
 
-_ASKS_FOR_ACCOUNT = re.compile(
-    r"@|\bdid:|\b(?:from|to|mentions|retweets_of|by|author|user|url):|\bsubreddit:u_", re.IGNORECASE
-)
+_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|retweets_of|by|author|user|url):", re.IGNORECASE)
+_SUBREDDIT_OF_ACCOUNT = re.compile(r"(?:^|[/+:])u_", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ class Source:
         """Whether the source leads to a person: outside identities it is then named by a keyed hash."""
         kind = self._kind
         asks = kind is not None and kind.query and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
-        return asks or (kind is not None and kind.names_account)
+        owned = self.platform == "reddit" and _SUBREDDIT_OF_ACCOUNT.search(self.value or "") is not None
+        return asks or owned or (kind is not None and kind.names_account)
 
     @property
     def order(self) -> Order:

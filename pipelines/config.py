@@ -235,6 +235,8 @@ class SourcePart(_Part):
         if kind is not None and (kind.value is None) != (value is None):
             needs = "takes no value" if kind.value is None else f"needs a value: {kind.value}"
             raise ValueError(f"kind {kind.name} {needs}")
+        if kind is not None and value is not None:
+            _check_value(kind, value)
         return value
 
     @field_validator("urls")
@@ -518,6 +520,18 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
         elif found := re.match(r"\s*\"?([\w-]+)\"?\s*=", line):
             places.setdefault((*here, found[1]), number)
     return places
+
+
+def _check_value(kind: SourceKind, value: str) -> None:
+    """Raises ValueError for a value that can name nothing: servers answer some of those with an empty timeline."""
+    if not value.strip():
+        raise ValueError(f"is blank; name {kind.value}")
+    if kind.query:
+        return
+    if "://" in value:
+        raise ValueError(f"name {kind.value} alone, not its address")
+    if re.search(r"\s", value):
+        raise ValueError(f"holds white space; name {kind.value} alone")
 
 
 def _bare(kind: SourceKind | None, value: str) -> str:

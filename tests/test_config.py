@@ -287,3 +287,28 @@ def test_the_list_of_platforms_tells_which_kinds_need_keys_and_which_keys_are_mi
     assert (rows["bluesky"]["keyed"], rows["bluesky"]["missing"]) == (["search"], ["POSTSWEEP_BLUESKY_APP_PASSWORD"])
     assert rows["x"]["keyed"] == rows["x"]["kinds"]
     assert rows["mastodon"]["keyed"] == rows["mastodon"]["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind", "value", "said"),
+    [
+        ("mastodon", "tag", "   ", "is blank"),
+        ("mastodon", "tag", "ferry delay", "white space"),
+        ("telegram", "channel", "https://t.me/harbour_notes", "the channel alone, not its address"),
+        ("bluesky", "author", "https://bsky.app/profile/oak.example", "handle or DID alone, not its address"),
+    ],
+)
+def test_a_value_that_can_name_nothing_is_a_mistake_of_its_line(
+    tmp_path: Path, platform: str, kind: str, value: str, said: str
+) -> None:
+    told = one_source("https://one.example").replace('"mastodon"', f'"{platform}"').replace('"public"', f'"{kind}"')
+    (tmp_path / "sweep.toml").write_text(told + f'value = "{value}"\n')
+    with pytest.raises(ConfigError, match=rf"sweep\.toml:\d+: source\[0\]\.value: .*{said}"):
+        load_sweep(tmp_path / "sweep.toml")
+
+
+def test_a_subreddit_of_an_account_is_named_by_a_keyed_hash() -> None:
+    for kind, value in (("subreddit", "r/u_oakfern"), ("comments", "ferries+U_oakfern"), ("search", "subreddit:u_oak")):
+        assert "oak" not in NAMES.source(Source("reddit", "https://oauth.reddit.com", kind, value))
+    plain = Source("reddit", "https://oauth.reddit.com", "subreddit", "menu_ferries")
+    assert NAMES.source(plain) == "reddit:oauth.reddit.com:subreddit:menu_ferries"
