@@ -199,7 +199,9 @@ class SourcePart(_Part):
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:
         about = LIVE.get(info.data.get("platform", ""))
-        if not value and about is not None:
+        if not value:
+            if about is None:
+                return value  # the platform is the mistake
             if about.home is None:
                 raise ValueError("missing; name the server, as https://host")
             return about.home

@@ -312,3 +312,11 @@ def test_a_subreddit_of_an_account_is_named_by_a_keyed_hash() -> None:
         assert "oak" not in NAMES.source(Source("reddit", "https://oauth.reddit.com", kind, value))
     plain = Source("reddit", "https://oauth.reddit.com", "subreddit", "menu_ferries")
     assert NAMES.source(plain) == "reddit:oauth.reddit.com:subreddit:menu_ferries"
+
+
+def test_of_a_platform_that_is_not_known_nothing_else_is_told(tmp_path: Path) -> None:
+    told = one_source("-").replace('"mastodon"', '"friendster"').replace('url = "-"\n', "").replace('"public"', '"tag"')
+    (tmp_path / "sweep.toml").write_text(told)
+    with pytest.raises(ConfigError, match="unknown platform") as caught:
+        load_sweep(tmp_path / "sweep.toml")
+    assert len(str(caught.value).splitlines()) == 1
