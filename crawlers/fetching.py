@@ -23,6 +23,7 @@ from scrapy.exceptions import (
     IgnoreRequest,
 )
 from scrapy.http import Response
+from service_identity.exceptions import CertificateError, VerificationError
 
 from crawlers.politeness import retry_after, wait_for_reset, wait_told
 from crawlers.safety import PRIVATE, PublicResolver, is_public, literal_is_private
@@ -39,6 +40,8 @@ _ROBOT = "postsweep"
 _MOST_ROBOTS = 512_000
 """Bytes of a robots.txt that are read (RFC 9309 section 2.5)."""
 _PRIVATE = f"{PRIVATE}; set allow_private on the source if it is meant"
+UNTRUSTED = "nobody vouches for the host's certificate"
+"""The reason of a gap."""
 _MEDIA_TYPES = ("text/html", "text/plain", "text/xml", "application/xml", "application/xhtml+xml", "application/json")
 """What may be told of a `Content-Type`: a server can write anything there, an account's name too."""
 
@@ -108,17 +111,17 @@ class Fetcher:
 
     async def get(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
         """Gets a path of the source's base address. Errors: SourceGapError."""
+        return await self.fetch(self._request(path, query, headers))
+
+    def _request(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None) -> Request:
         asked = f"?{urlencode(query)}" if query else ""
-        return await self.fetch(Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {})))
+        return Request(f"{self.source.url}{path}{asked}", headers=dict(headers or {}))
 
     async def get_page(self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
-        """Gets a page that is made for people, where the host's robots.txt allows it (RFC 9309), no faster than it
-        asks. Errors: SourceGapError."""
+        """Gets a page that is made for people, where the host's robots.txt allows it and what it redirects to
+        (RFC 9309), no faster than it asks. Errors: SourceGapError."""
         rules = self.host.robots = self.host.robots or await self._robots()
-        asked = f"?{urlencode(query)}" if query else ""
-        if not rules.can_fetch(self.source.url + path + asked, _ROBOT):
-            raise SourceGapError("the host's robots.txt does not allow this page to be read")
-        answer = await self.get(path, query, headers)
+        answer = await self.fetch(self._request(path, query, headers), rules)
         self.host.hold(min(float(rules.crawl_delay(_ROBOT) or 0.0), self.settings.max_wait_seconds))
         return answer
 
@@ -140,11 +143,14 @@ class Fetcher:
         request = Request(self.source.url + path, method="POST", headers=headers, body=json.dumps(body))
         return await self.fetch(request)
 
-    async def fetch(self, request: Request) -> Answer:
-        """The final answer to a request: after redirects on the host, waits and retries. Errors: SourceGapError."""
+    async def fetch(self, request: Request, rules: Protego | None = None) -> Answer:
+        """The final answer to a request: after redirects on the host, waits and retries. No address is asked for that
+        the `rules` of a robots.txt forbid. Errors: SourceGapError."""
         redirects = 0
         for attempt in range(self.settings.retries + 1):
             while True:
+                if rules is not None and not rules.can_fetch(request.url, _ROBOT):
+                    raise SourceGapError("the host's robots.txt does not allow this page to be read")
                 response, failure = await self._once(request)
                 if response is None or response.status not in _REDIRECTS or b"Location" not in response.headers:
                     break
@@ -179,6 +185,8 @@ class Fetcher:
         except IgnoreRequest:
             raise SourceGapError("the answer was refused (its body unpacks to more than a page may have)") from None
         except Exception as error:
+            if _untrusted(error):
+                raise SourceGapError(UNTRUSTED) from None
             return None, f"the connection failed ({type(error).__name__})"
         connected = getattr(response, "ip_address", None)
         if connected is not None and not self.source.allow_private and not is_public(str(connected)):
@@ -233,6 +241,13 @@ class Fetcher:
         self.traffic.waited_seconds += seconds
         await self.sleep(seconds)
         self.host.ready_at = 0.0
+
+
+def _untrusted(error: Exception) -> bool:
+    """Whether a download failed for the host's certificate: Scrapy hands on what Twisted collected."""
+    causes = [failure.value for failure in getattr(error.__cause__, "reasons", None) or ()]
+    wrong = (CertificateError, VerificationError)
+    return any(isinstance(cause, wrong) or "certificate verify failed" in str(cause) for cause in causes)
 
 
 def _headers(response: Response) -> dict[str, str]:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from crawlers.catalogue import PLATFORMS
 from crawlers.catalogue.about import Order, SourceKind
 
-_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|by|author|user|url):", re.IGNORECASE)
+_ASKS_FOR_ACCOUNT = re.compile(r"@|\bdid:|\b(?:from|to|mentions|retweets_of|by|author|user|url):", re.IGNORECASE)
+_SUBREDDIT_OF_ACCOUNT = re.compile(r"(?:^|[/+:])u_", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ class Source:
     @property
     def names_account(self) -> bool:
         """Whether the source leads to a person: outside identities it is then named by a keyed hash."""
-        asks = self.kind == "search" and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
-        return asks or (self._kind is not None and self._kind.names_account)
+        kind = self._kind
+        asks = kind is not None and kind.query and _ASKS_FOR_ACCOUNT.search(self.value or "") is not None
+        owned = self.platform == "reddit" and _SUBREDDIT_OF_ACCOUNT.search(self.value or "") is not None
+        return asks or owned or (kind is not None and kind.names_account)
 
     @property
     def order(self) -> Order:

@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import socket
+import ssl
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from crawlers.fetching import Fetcher, SourceGapError
+from crawlers.fetching import UNTRUSTED, Fetcher, SourceGapError
 from crawlers.safety import PRIVATE, is_public
 
 MOST_BYTES = 1 << 20
@@ -142,6 +143,8 @@ class Socket:
             raise LostError(f"no answer within {settings.timeout_seconds:g} s") from None
         except InvalidHandshake:
             raise SourceGapError("no WebSocket at this address") from None
+        except ssl.SSLCertVerificationError:  # a ValueError and an OSError too
+            raise SourceGapError(UNTRUSTED) from None
         except ValueError:
             raise SourceGapError("the server redirects to another host, or to what is no address") from None
         except (OSError, EOFError) as error:

@@ -148,7 +148,8 @@ def platforms(as_json: Json = False) -> int:
         typer.echo(json.dumps(found, indent=2))
         return Exit.DONE
     for row in found["platforms"]:
-        missing = f"  (set {', '.join(row['missing'])})" if row["missing"] else ""
+        which = "" if row["keyed"] == row["kinds"] else f"for {', '.join(row['keyed'])} "
+        missing = f"  ({which}set {', '.join(row['missing'])})" if row["missing"] else ""
         typer.echo(f"{row['name']:<12}  {', '.join(row['kinds']) or 'import only'}{missing}")
     typer.echo("\nimport KIND:")
     for row in found["imports"]:

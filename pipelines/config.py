@@ -199,7 +199,9 @@ class SourcePart(_Part):
     @classmethod
     def _address(cls, value: str, info: ValidationInfo) -> str:
         about = LIVE.get(info.data.get("platform", ""))
-        if not value and about is not None:
+        if not value:
+            if about is None:
+                return value  # the platform is the mistake
             if about.home is None:
                 raise ValueError("missing; name the server, as https://host")
             return about.home
@@ -235,6 +237,8 @@ class SourcePart(_Part):
         if kind is not None and (kind.value is None) != (value is None):
             needs = "takes no value" if kind.value is None else f"needs a value: {kind.value}"
             raise ValueError(f"kind {kind.name} {needs}")
+        if kind is not None and value is not None:
+            _check_value(kind, value)
         return value
 
     @field_validator("urls")
@@ -274,7 +278,7 @@ class SourcePart(_Part):
             platform=self.platform,
             url=self.url if self.platform == "feed" else self.url.rstrip("/"),
             kind=self.kind,
-            value=None if self.value is None else _bare(self.kind, self.value),
+            value=None if self.value is None else _bare(LIVE[self.platform].kind(self.kind), self.value),
             allow_private=self.allow_private,
             urls=self.urls if isinstance(self.urls, tuple) else (),
             window=Window(self.since.astimezone(UTC), self.until.astimezone(UTC))
@@ -521,9 +525,23 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
     return places
 
 
-def _bare(kind: str, value: str) -> str:
+def _check_value(kind: SourceKind, value: str) -> None:
+    """Raises ValueError for a value that can name nothing: servers answer some of those with an empty timeline."""
+    if not value.strip():
+        raise ValueError(f"is blank; name {kind.value}")
+    if kind.query:
+        return
+    if "://" in value:
+        raise ValueError(f"name {kind.value} alone, not its address")
+    if re.search(r"\s", value):
+        raise ValueError(f"holds white space; name {kind.value} alone")
+
+
+def _bare(kind: SourceKind | None, value: str) -> str:
     """A tag without its #, an account without its first @: one name for one source. A query stays as it is."""
-    return value if kind == "search" else value.removeprefix("#" if kind == "tag" else "@")
+    if kind is None or kind.query:
+        return value
+    return value.removeprefix("#" if kind.name == "tag" else "@")
 
 
 def _private(url: str) -> bool:

@@ -16,6 +16,7 @@ def listed() -> dict[str, list[dict[str, Any]]]:
                 "title": about.title,
                 "kinds": [kind.name for kind in about.kinds],
                 "keys": list(about.keys),
+                "keyed": list(about.keyed) or [kind.name for kind in about.kinds if about.keys],
                 "missing": [key for key in about.keys if not os.environ.get(key)],
             }
             for about in PLATFORMS.values()

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 POST = "app.bsky.feed.post"
@@ -37,7 +39,7 @@ def commit(did: str, moment: datetime, words: str, operation: str = "create", ke
 @dataclass
 class Jetstream:
     """`hang_ups`: after how many events each of the first connections is cut. `held_from`: the oldest that is held.
-    `compressed` are bytes of zeros sent as one message."""
+    `bomb` are zeros sent as one message. `dies`: no further connection is accepted once `hang_ups` is used up."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     hang_ups: list[int] = field(default_factory=list)
@@ -45,6 +47,7 @@ class Jetstream:
     bomb: int = 0
     junk: int = 0
     """Messages that are no events, sent before those that are."""
+    dies: bool = False
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     url: str = ""
 
@@ -53,6 +56,9 @@ class Jetstream:
 def streaming(state: Jetstream) -> Iterator[Jetstream]:
     """Serves on a free port until the block ends."""
     over = threading.Event()
+
+    def refuse(connection: ServerConnection, _: Request) -> Response | None:
+        return connection.respond(HTTPStatus.FORBIDDEN, "no") if state.dies and not state.hang_ups else None
 
     def talk(connection: ServerConnection) -> None:
         request = connection.request
@@ -73,7 +79,7 @@ def streaming(state: Jetstream) -> Iterator[Jetstream]:
         except ConnectionClosed:
             pass
 
-    with serve(talk, "127.0.0.1", 0) as server:
+    with serve(talk, "127.0.0.1", 0, process_request=refuse) as server:
         state.url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -18,6 +18,7 @@ from pipelines.erasure.erase import erase, foresee
 from pipelines.erasure.targets import Request
 from pipelines.errors import ArchiveError, ConfigError
 from pipelines.keys import load_key
+from pipelines.platforms import listed
 from pipelines.progress import Progress
 from pipelines.rerun import rerun
 from tests.sweeps import NAMES, NOON, one_source, open_store
@@ -275,3 +276,47 @@ def test_a_worker_of_a_cuda_cluster_has_one_device(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'device cuda:1: a worker of cluster.kind "cuda" has one device'):
         load_sweep(swept_by(tmp_path, SEVERAL + '[cluster]\nkind = "cuda"\n'))
     load_sweep(swept_by(tmp_path, SEVERAL.replace("cuda:1", "cuda") + '[cluster]\nkind = "cuda"\n'))
+
+
+def test_the_list_of_platforms_tells_which_kinds_need_keys_and_which_keys_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTSWEEP_BLUESKY_IDENTIFIER", "operator.example")
+    monkeypatch.delenv("POSTSWEEP_BLUESKY_APP_PASSWORD", raising=False)
+    rows = {row["name"]: row for row in listed()["platforms"]}
+    assert (rows["bluesky"]["keyed"], rows["bluesky"]["missing"]) == (["search"], ["POSTSWEEP_BLUESKY_APP_PASSWORD"])
+    assert rows["x"]["keyed"] == rows["x"]["kinds"]
+    assert rows["mastodon"]["keyed"] == rows["mastodon"]["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind", "value", "said"),
+    [
+        ("mastodon", "tag", "   ", "is blank"),
+        ("mastodon", "tag", "ferry delay", "white space"),
+        ("telegram", "channel", "https://t.me/harbour_notes", "the channel alone, not its address"),
+        ("bluesky", "author", "https://bsky.app/profile/oak.example", "handle or DID alone, not its address"),
+    ],
+)
+def test_a_value_that_can_name_nothing_is_a_mistake_of_its_line(
+    tmp_path: Path, platform: str, kind: str, value: str, said: str
+) -> None:
+    told = one_source("https://one.example").replace('"mastodon"', f'"{platform}"').replace('"public"', f'"{kind}"')
+    (tmp_path / "sweep.toml").write_text(told + f'value = "{value}"\n')
+    with pytest.raises(ConfigError, match=rf"sweep\.toml:\d+: source\[0\]\.value: .*{said}"):
+        load_sweep(tmp_path / "sweep.toml")
+
+
+def test_a_subreddit_of_an_account_is_named_by_a_keyed_hash() -> None:
+    for kind, value in (("subreddit", "r/u_oakfern"), ("comments", "ferries+U_oakfern"), ("search", "subreddit:u_oak")):
+        assert "oak" not in NAMES.source(Source("reddit", "https://oauth.reddit.com", kind, value))
+    plain = Source("reddit", "https://oauth.reddit.com", "subreddit", "menu_ferries")
+    assert NAMES.source(plain) == "reddit:oauth.reddit.com:subreddit:menu_ferries"
+
+
+def test_of_a_platform_that_is_not_known_nothing_else_is_told(tmp_path: Path) -> None:
+    told = one_source("-").replace('"mastodon"', '"friendster"').replace('url = "-"\n', "").replace('"public"', '"tag"')
+    (tmp_path / "sweep.toml").write_text(told)
+    with pytest.raises(ConfigError, match="unknown platform") as caught:
+        load_sweep(tmp_path / "sweep.toml")
+    assert len(str(caught.value).splitlines()) == 1

@@ -338,10 +338,14 @@ def self_signed(path: Path) -> Path:
 
 def test_a_host_whose_certificate_nobody_vouches_for_is_not_read(tmp_path: Path) -> None:
     with serving(timeline, key=self_signed(tmp_path / "key.pem")) as server:
-        read = source(server.url.replace("127.0.0.1", "localhost"), "forged")
-        outcome = crawled({read: Counted()}, tmp_path / "stderr", replace(SETTINGS, retries=0))
+        url = server.url.replace("127.0.0.1", "localhost")
+        read = source(url, "forged")
+        relay = Source("nostr", url.replace("https", "wss"), "notes", allow_private=True)
+        outcome = crawled({read: Counted(), relay: Counted()}, tmp_path / "stderr")
     assert server.asked == []
-    assert "the connection failed" in outcome.reason(read)
+    assert outcome.reason(read) == outcome.reason(relay) == "nobody vouches for the host's certificate"
+    for each in (read, relay):
+        assert (outcome.sinks[each].traffic or Traffic()).retries == 0
 
 
 def test_a_page_to_pass_before_reading_is_a_gap_and_no_empty_timeline(tmp_path: Path) -> None:

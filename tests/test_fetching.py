@@ -227,6 +227,16 @@ def test_paging_in_circles_ends_in_a_gap() -> None:
         Server(answer(200, status)).pages(SOURCE, mastodon.read)
 
 
+def test_a_page_leads_to_no_other_that_robots_txt_forbids() -> None:
+    rules = answer(200, b"User-agent: *\nDisallow: /members/\n")
+    server = Server(rules, answer(302, Location="/members/ferry"), answer(200))
+    with pytest.raises(SourceGapError, match=r"robots\.txt does not allow"):
+        asyncio.run(server.fetcher().get_page("/ferry", {}))
+    assert [request.url.partition(".example")[2] for request in server.asked] == ["/robots.txt", "/ferry"]
+    server = Server(rules, answer(302, Location="/harbour/ferry"), answer(200, b"low water"))
+    assert asyncio.run(server.fetcher().get_page("/ferry", {})).body == b"low water"
+
+
 def test_search_names_the_variable_that_is_missing() -> None:
     with pytest.raises(SourceGapError, match="POSTSWEEP_BLUESKY_APP_PASSWORD"):
         Server(answer(200)).pages(Source("bluesky", "https://pds.example", "search", "rain"), bluesky.read)
@@ -237,7 +247,7 @@ def test_search_sends_no_password_in_the_clear_and_tells_none() -> None:
     settings = replace(SETTINGS, environment=environment)
     assert "abcd-efgh" not in repr(settings)
     server = Server(answer(200))
-    with pytest.raises(SourceGapError, match="must begin with https"):
+    with pytest.raises(SourceGapError, match="over https only"):
         server.pages(Source("bluesky", "http://pds.example", "search", "rain"), bluesky.read, settings=settings)
     assert server.asked == []
     source = Source("bluesky", "https://pds.example", "search", "rain")

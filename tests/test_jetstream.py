@@ -15,6 +15,7 @@ from crawlers.post import ParseError, PostId
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.sink import Position
 from crawlers.source import Source, Window
+from crawlers.spiders.jetstream import RECORDS
 from tests.jetstream_server import POST, Jetstream, commit, micros, streaming, time_key
 from tests.jobs import KEY, postsweep
 from tests.shared_data import SHARED
@@ -192,6 +193,18 @@ def test_a_stream_that_dies_or_falls_silent_before_the_windows_end_is_a_gap_from
     assert gap.reason == "the stream fell silent before the window's end"
     assert (NOON - 60 * SECOND < gap.since < NOON, gap.until) == (True, WINDOW.until)
     assert set(outcome.ids(read)) == set(expected(stream))
+
+
+@pytest.mark.parametrize("last", [WINDOW.until + 3 * SECOND, WINDOW.until - SECOND, NOON])
+def test_a_stream_that_refuses_later_leaves_a_gap_of_what_may_still_have_come(tmp_path: Path, last: datetime) -> None:
+    moments = [WINDOW.since, *(last - timedelta(milliseconds=back) for back in range(RECORDS - 2, -1, -1))]
+    stream = Jetstream([commit("did:plc:a", moment, f"low water, {moment}") for moment in moments])
+    stream.hang_ups, stream.dies = [RECORDS], True
+    outcome, read = crawled_from(stream, tmp_path)
+    (gap,) = outcome.sinks[read].gaps or []
+    assert gap.reason == "the server refuses visitors (HTTP 403)"
+    assert last - 6 * SECOND < gap.since < min(last, WINDOW.until)
+    assert gap.until == WINDOW.until
 
 
 def test_a_message_that_unpacks_to_more_than_allowed_is_a_gap(tmp_path: Path) -> None:

@@ -120,6 +120,23 @@ def test_each_post_is_handed_over_once_and_a_source_goes_on_from_any_page(tmp_pa
         assert told == [[post.id for post in again.posts] for again in pages]
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "asked"),
+    [
+        ("posts", None, "/api/v3/post/list?type_=All&sort=New&limit=50"),
+        ("local", None, "/api/v3/post/list?type_=Local&sort=New&limit=50"),
+        ("community", "!ferries@orchard.example", "&limit=50&community_name=ferries%40orchard.example"),
+        ("comments", None, "/api/v3/comment/list?type_=All&sort=New&limit=50"),
+    ],
+)
+def test_each_kind_asks_for_its_own_listing(tmp_path: Path, kind: str, value: str | None, asked: str) -> None:
+    with lemmy(Lemmy(NEWEST, number=40)) as server:
+        read = Source("lemmy", server.url, kind, value, True)
+        outcome = crawled({read: Counted()}, tmp_path / "stderr")
+    assert outcome.reason(read) == ""
+    assert next(each for each in server.asked if "/list" in each).endswith(asked)
+
+
 def test_a_server_of_another_kind_is_one_line(tmp_path: Path) -> None:
     with lemmy(Lemmy(NEWEST, version=9)) as server:
         read = Source("lemmy", server.url, "posts", None, True)

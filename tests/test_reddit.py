@@ -242,6 +242,26 @@ def test_an_answer_that_is_no_listing_says_what_it_is(tmp_path: Path, fault: Rep
     assert said in outcome.reason(read)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "asked"),
+    [
+        ("subreddit", "r/ferries+tides", "/r/ferries+tides/new?limit=100&raw_json=1"),
+        ("comments", "ferries", "/r/ferries/comments?limit=100&raw_json=1"),
+        ("user", "u/tin_plate", "/user/tin_plate/overview?limit=100&raw_json=1&sort=new"),
+        ("search", "low water", "/search?limit=100&raw_json=1&q=low+water&sort=new&type=link&include_over_18=on"),
+    ],
+)
+def test_each_kind_asks_for_its_own_listing(tmp_path: Path, kind: str, value: str, asked: str) -> None:
+    state = three_days()
+    with reddit(state) as server:
+        read = source(server.url, kind, value)
+        outcome = crawled({read: Counted()}, tmp_path / "stderr", OWN)
+    listed = [each for each in server.asked if "access_token" not in each]
+    assert listed[0] == asked
+    assert all(each.startswith(f"{asked}&after=t3_") for each in listed[1:])
+    assert (names(outcome, read), outcome.reason(read)) == (in_window(state), "")
+
+
 def test_the_secret_goes_to_no_other_host(tmp_path: Path) -> None:
     read = Source("reddit", "https://elsewhere.example", "subreddit", "harbourtown")
     outcome = crawled({read: Counted()}, tmp_path / "stderr", OWN)

@@ -13,6 +13,7 @@ from crawlers.post import Account, Media, Post, PostId, input_digest
 from crawlers.sighting import Known
 from crawlers.sink import Position
 from crawlers.source import Source
+from crawlers.spiders.telegram import INSTEAD
 from crawlers.text import names_account
 from tests.jobs import postsweep
 from tests.loopback import Reply
@@ -251,9 +252,11 @@ def test_what_hides_a_channel_is_a_gap_that_says_so_and_names_nobody(tmp_path: P
     outcome, sources = crawled_from(state, tmp_path, *names)
     reasons = [outcome.reason(each) for each in sources]
     assert reasons == [
-        "the site shows no preview of this channel: it is turned off or blocked, or there is no such channel",
-        "the site shows no preview of this channel: it is turned off or blocked, or there is no such channel",
-        "the site shows a notice in place of the channel's messages: it is blocked",
+        "the site shows no preview of this channel: it is turned off or blocked, or there is no such channel; "
+        + INSTEAD,
+        "the site shows no preview of this channel: it is turned off or blocked, or there is no such channel; "
+        + INSTEAD,
+        f"the site shows a notice in place of the channel's messages: it is blocked; {INSTEAD}",
         "",
         "the source's value is not the name of a channel (letters, digits and _)",
     ]
@@ -263,13 +266,13 @@ def test_what_hides_a_channel_is_a_gap_that_says_so_and_names_nobody(tmp_path: P
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        ((403, {}, b"<html>no</html>"), "the server refuses visitors (HTTP 403)"),
+        ((403, {}, b"<html>no</html>"), f"the server refuses visitors (HTTP 403); {INSTEAD}"),
         ((404, {}, b"<html>no</html>"), "the server answered HTTP 404"),
         (
             (200, {}, b"<html>Are you a person?</html>"),
-            "the answer is not a channel's page: a challenge, or another site",
+            f"the answer is not a channel's page: a challenge, or another site; {INSTEAD}",
         ),
-        ((200, {}, b""), "the answer is not a channel's page: a challenge, or another site"),
+        ((200, {}, b""), f"the answer is not a channel's page: a challenge, or another site; {INSTEAD}"),
     ],
 )
 def test_another_answer_is_a_gap(tmp_path: Path, reply: Reply, said: str) -> None:

@@ -224,6 +224,20 @@ def test_a_source_goes_on_from_any_page_as_if_it_had_not_been_stopped(tmp_path: 
             assert resumed.reason(each) == ""
 
 
+def test_a_list_in_another_order_is_the_same_source_and_goes_on_with_what_was_not_read(tmp_path: Path) -> None:
+    state = day_of(WINDOW.since)
+    mids = within(state)
+    with weibo(state) as server:
+        read = source(server.url, "posts", None, urls=tuple(mids))
+        pages = crawled({read: Counted()}, tmp_path / "stderr", WITH_COOKIE).sinks[read].pages
+        turned = source(server.url, "posts", None, urls=tuple(reversed(mids)))
+        start = Counted(start=Position(pages[1].number, pages[1].cursor))
+        resumed = crawled({turned: start}, tmp_path / "stderr", WITH_COOKIE).sinks[turned].posts
+    assert turned.canonical == read.canonical
+    first = [post.id.global_id for post in pages[0].posts]
+    assert sorted([*first, *(post.id.global_id for post in resumed)]) == mids
+
+
 def test_what_is_written_and_deleted_while_it_is_read_hides_and_doubles_nothing(tmp_path: Path) -> None:
     state = day_of(WINDOW.since)
     before = within(state)

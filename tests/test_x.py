@@ -307,6 +307,24 @@ def test_an_account_and_the_archive_are_read_whole(tmp_path: Path) -> None:
     assert (ids(outcome, read), outcome.reason(read)) == ([old], "")
 
 
+def test_many_small_pages_of_an_account_are_not_taken_for_the_end_of_what_is_shown(tmp_path: Path) -> None:
+    state = day()
+    state.page_size = 2
+    outcome, read = crawled_from(state, tmp_path, "user", "linqiu_reads")
+    assert (len(outcome.sinks[read].pages) > 32, outcome.reason(read)) == (True, "")
+
+
+def test_an_account_with_more_posts_than_are_shown_leaves_a_gap_before_the_last_that_was_read(tmp_path: Path) -> None:
+    state, author = X(), USERS[1]["id"]
+    for place in range(3_200):
+        state.post(WINDOW.until - timedelta(seconds=20 * place + 1), author_id=author)
+    outcome, read = crawled_from(state, tmp_path, "user", "linqiu_reads")
+    gap = gap_of(outcome, read)
+    assert "newest 3,200 posts" in gap.reason
+    last = outcome.sinks[read].pages[-1].posts[0].created_at
+    assert (gap.since, gap.until, len(ids(outcome, read))) == (WINDOW.since, last, 3_200)
+
+
 def test_a_source_goes_on_from_any_page_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
     state = day()
     state.page_size = 60
@@ -430,7 +448,10 @@ def test_an_account_that_is_not_there_is_a_gap_that_does_not_name_it(tmp_path: P
     outcome, read = crawled_from(X(), tmp_path, "user", "../tweets")
     assert "no user name" in gap_of(outcome, read).reason
     assert Source("x", "https://api.x.com", "user", "linqiu_reads").names_account
-    assert Source("x", "https://api.x.com", "search", "from:linqiu_reads").names_account
+    for kind in ("search", "archive"):
+        for query in ("from:linqiu_reads", "ferry (to:linqiu OR retweets_of:linqiu)", "ferry @linqiu_reads"):
+            assert Source("x", "https://api.x.com", kind, query).names_account
+        assert not Source("x", "https://api.x.com", kind, "ferry lang:en").names_account
 
 
 def test_the_token_is_sent_as_a_bearer_and_to_no_other_host_and_not_in_the_open(tmp_path: Path) -> None:

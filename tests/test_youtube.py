@@ -14,7 +14,7 @@ import pytest
 from crawlers.catalogue.youtube import KEY as VARIABLE
 from crawlers.platforms.youtube import parse_comment, parse_video
 from crawlers.post import Account, Media, ParseError, PostId
-from crawlers.sink import Position
+from crawlers.sink import Memory, Position
 from crawlers.source import Source
 from pipelines.config import SourcePart
 from tests.jobs import postsweep
@@ -187,6 +187,21 @@ def test_no_comment_of_the_window_is_missed_not_even_a_late_answer_and_each_is_r
     assert all(KEY not in str(page.cursor) for page in outcome.sinks[asked].pages)
     answers = [post for post in outcome.sinks[asked].posts if "." in str(post.id.global_id)]
     assert all(f"{post.reply_to.global_id}." in str(post.id.global_id) for post in answers if post.reply_to)
+
+
+def test_a_feed_that_did_not_change_is_read_again_from_what_was_remembered(tmp_path: Path) -> None:
+    state = YouTube(videos=[(VIDEO, WINDOW.since + timedelta(hours=3))])
+    _, _, body = state.answer(f"/feeds/videos.xml?channel_id={CHANNEL}")
+    with serving(lambda _: (304, {}, b"")) as server:
+        asked = source(server.url, "channel")
+        sink = Counted(remembered=Memory(body, '"tide"', "Thu, 01 Jan 2026 04:00:00 GMT"))
+        outcome = crawled({asked: sink}, tmp_path / "stderr", KEYED)
+    assert (ids(outcome, asked), outcome.reason(asked)) == ([f"yt:video:{VIDEO}"], "")
+    assert server.headers[0]["If-None-Match"] == '"tide"'
+    assert server.headers[0]["If-Modified-Since"] == "Thu, 01 Jan 2026 04:00:00 GMT"
+    traffic = outcome.sinks[asked].traffic
+    assert traffic is not None
+    assert traffic.not_modified == 1
 
 
 def test_comments_go_on_from_any_page(tmp_path: Path) -> None:

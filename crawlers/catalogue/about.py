@@ -24,15 +24,17 @@ REMOVALS = ("removed_by_author", "removed_by_platform", "account_gone", "restric
 class SourceKind:
     """One thing that can be read of a platform. `value` says what the source's value is; None where it takes none.
 
-    `urls`: it reads a list of addresses out of a file. `names_account`: it leads to a person, so that outside
-    identities its name is a keyed hash. `own`: it is one account's timeline, repository or channel (and names it).
-    `home`: the base address of the server that it is read from, where that is another than the platform's.
+    `urls`: it reads a list of addresses out of a file. `query`: the value is a query, which may ask for an account.
+    `names_account`: it leads to a person, so that outside identities its name is a keyed hash. `own`: it is one
+    account's timeline, repository or channel (and names it). `home`: the base address of the server that it is read
+    from, where that is another than the platform's.
     """
 
     name: str
     reads: str
     value: str | None = None
     urls: bool = False
+    query: bool = False
     names_account: bool = False
     own: bool = False
     order: Order = "newest first"
@@ -60,6 +62,7 @@ class About:
     verified: tuple[Verified, ...]
     notes: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keys: tuple[str, ...] = ()
+    keyed: tuple[str, ...] = ()
     imports: str = ""
     schemes: tuple[str, ...] = ("https", "http")
 
@@ -70,6 +73,8 @@ class About:
             raise ValueError(f"{self.name}: no findings of a visit: {sorted(strange)}")
         if any(way not in get_args(Verified) for way in self.verified):
             raise ValueError(f"{self.name}: not a way to verify: {self.verified}")
+        if strangers := set(self.keyed) - {kind.name for kind in self.kinds}:
+            raise ValueError(f"{self.name}: no kinds of source: {sorted(strangers)}")
 
     def kind(self, name: str) -> SourceKind | None:
         """The kind of source of that name."""

@@ -15,7 +15,7 @@ ABOUT = About(
             "repo", "the same in one answer, checked block by block, of 16 MB at most",
             value="handle or DID", names_account=True, own=True, order="none",
         ),
-        SourceKind("search", "a search, with an app password", value="the query"),
+        SourceKind("search", "a search, with an app password", value="the query", query=True),
         SourceKind("jetstream", "all posts as they are written, from a Jetstream (wss://)", order="oldest first"),
     ),
     paging="cursor",
@@ -36,6 +36,7 @@ ABOUT = About(
     costs="free; `search` needs an account's app password",
     terms="public by design; `!no-unauthenticated` is heeded (a Jetstream tells it of no account)",
     keys=("POSTSWEEP_BLUESKY_IDENTIFIER", "POSTSWEEP_BLUESKY_APP_PASSWORD"),
+    keyed=("search",),
     removals=findings(
         removed_by_author="record gone, account active; account `deleted` or `deactivated`",
         removed_by_platform="account `takendown` or `suspended`; label `!takedown`",

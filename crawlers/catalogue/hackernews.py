@@ -10,7 +10,7 @@ ABOUT = About(
         SourceKind("all", "stories and comments", order="none"),
         SourceKind("stories", "stories, polls and jobs", order="none"),
         SourceKind("comments", "comments", order="none"),
-        SourceKind("search", "a search", value="the query", order="none"),
+        SourceKind("search", "a search", value="the query", query=True, order="none"),
         SourceKind("author", "an account's posts", value="the account", names_account=True, own=True, order="none"),
         SourceKind("items", "every item by its id, from https://hacker-news.firebaseio.com", order="none"),
     ),

@@ -51,7 +51,8 @@ def _section(about: About) -> Iterator[str]:
 
 
 def _keys(about: About) -> str:
-    return ", ".join(f"`{key}`" for key in about.keys)
+    keys = ", ".join(f"`{key}`" for key in about.keys)
+    return f"{keys} (for {', '.join(f'`{kind}`' for kind in about.keyed)})" if about.keyed else keys
 
 
 def _fields(about: About, names: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ ABOUT = About(
         SourceKind("subreddit", "new posts of a subreddit", value="the subreddit"),
         SourceKind("comments", "comments in a subreddit", value="the subreddit"),
         SourceKind("user", "an account's posts and comments", value="the account", names_account=True, own=True),
-        SourceKind("search", "a search for posts", value="the query"),
+        SourceKind("search", "a search for posts", value="the query", query=True),
     ),
     paging="`after`; a listing ends after 1,000 posts, a search after some 250",
     clock="`created_utc`",

@@ -8,7 +8,9 @@ ABOUT = About(
     home="https://m.weibo.cn",
     kinds=(
         SourceKind("user", "an account's posts", value="the account's number", names_account=True, own=True),
-        SourceKind("search", "what the search shows of a query, which is not all", value="the query", order="none"),
+        SourceKind(
+            "search", "what the search shows of a query, which is not all", value="the query", query=True, order="none"
+        ),
         SourceKind("posts", "the posts of a list", urls=True, names_account=True, order="none"),
     ),
     paging="`since_id`, `page`",

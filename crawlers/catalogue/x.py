@@ -7,8 +7,8 @@ ABOUT = About(
     title="X",
     home="https://api.x.com",
     kinds=(
-        SourceKind("search", "a search of the last seven days", value="the query"),
-        SourceKind("archive", "a search of all times, where the token may", value="the query"),
+        SourceKind("search", "a search of the last seven days", value="the query", query=True),
+        SourceKind("archive", "a search of all times, where the token may", value="the query", query=True),
         SourceKind("user", "an account's newest 3,200 posts", value="the account", names_account=True, own=True),
     ),
     paging="`next_token`",

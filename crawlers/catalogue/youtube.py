@@ -49,4 +49,5 @@ ABOUT = About(
     removals=findings(unknown="a video or comment that the API does not list any more: nobody says why"),
     verified=("recording", "documentation"),
     keys=(KEY,),
+    keyed=("videos", "comments"),
 )

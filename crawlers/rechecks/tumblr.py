@@ -11,7 +11,7 @@ from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.tumblr import parse_post
 from crawlers.post import ParseError
 from crawlers.sighting import Evidence, Known, Sighting, Visit, alive, gone, unknown
-from crawlers.spiders.keys import key_for
+from crawlers.spiders.keys import keys_for
 
 BATCH = 100
 STRANGE = "not an answer of Tumblr's API"
@@ -20,7 +20,7 @@ _DASHBOARD = 4012
 
 async def check(visit: Visit) -> AsyncIterator[Sighting]:
     """One request a post. Errors: SourceGapError."""
-    key = key_for(visit, KEY, HOME)
+    (key,) = keys_for(visit.source, visit.settings.environment, (KEY,), HOME)
     for known in visit.posts:
         blog = known.author_id or known.author_handle
         if not blog:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.bluesky import POST, parse_feed_item, parse_record, parse_view
@@ -15,6 +14,7 @@ from crawlers.platforms.optouts import OPTED_OUT, opted_out
 from crawlers.post import ParseError, Post
 from crawlers.sink import Page, Reject
 from crawlers.spiders import jetstream
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, earliest, is_past, parse_records
 
 LIMIT = 100
@@ -276,12 +276,8 @@ class _Session:
 
     async def _log_in(self) -> str:
         source, environment = self._reading.source, self._reading.settings.environment
-        missing = [name for name in (IDENTIFIER, PASSWORD) if not environment.get(name)]
-        if missing:
-            raise SourceGapError(f"search needs your own app password: set {' and '.join(missing)} in the environment")
-        if urlsplit(source.url).scheme != "https" and not source.allow_private:
-            raise SourceGapError("search sends an app password: the source's url must begin with https://")
-        body = {"identifier": environment[IDENTIFIER], "password": environment[PASSWORD]}
+        identifier, password = keys_for(source, environment, (IDENTIFIER, PASSWORD))
+        body = {"identifier": identifier, "password": password}
         answer = await self._reading.fetcher.post_json("/xrpc/com.atproto.server.createSession", body)
         if answer.status == 401:
             raise SourceGapError(f"the server refuses the login of {IDENTIFIER} and {PASSWORD} (HTTP 401)")

@@ -73,8 +73,9 @@ async def _follow(reading: Reading, socket: Socket) -> AsyncIterator[Page]:
         try:
             events = await stream.page()
         except SourceGapError as error:
-            missing = stream.place.hole_since or place.latest
-            raise SourceGapError(str(error), (_moment(missing), reading.window.until)) from None
+            # What comes out of order may still have been due.
+            missing = (stream.place.hole_since or place.latest) - SLACK
+            raise SourceGapError(str(error), (_moment(max(missing, since)), reading.window.until)) from None
         place, fetched_at = stream.place, datetime.now(UTC)
         kept = None if stream.over else str(place)
 
@@ -86,8 +87,8 @@ async def _follow(reading: Reading, socket: Socket) -> AsyncIterator[Page]:
         if kept is None:
             break
         number, cursor = number + 1, kept
-    if place.hole_until:
-        span = (_moment(max(place.hole_since, since)), _moment(min(place.hole_until, until)))
+    if (missing := max(place.hole_since - SLACK, since)) < min(place.hole_until, until):
+        span = (_moment(missing), _moment(min(place.hole_until, until)))
         raise SourceGapError(_BEGINS_LATER, span)
 
 

@@ -2,32 +2,31 @@
 another server than the one that it is for.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from crawlers.fetching import SourceGapError
-from crawlers.settings import CrawlSettings
 from crawlers.source import Source
 
 
-class Asking(Protocol):
-    """Whoever asks a source's server: a reading or a visit."""
+def keys_for(
+    source: Source, environment: Mapping[str, str], variables: tuple[str, ...], *homes: str, instead: str = ""
+) -> tuple[str, ...]:
+    """The keys in variables of the environment, for a server at one of `homes` (https; without any, wherever the source
+    is read over https). `instead` says what serves whoever has none.
 
-    @property
-    def source(self) -> Source:
-        """Whose server it is."""
-
-    @property
-    def settings(self) -> CrawlSettings:
-        """What holds the environment."""
-
-
-def key_for(asking: Asking, variable: str, home: str) -> str:
-    """The key in a variable of the environment, for the server at `home`. Errors: SourceGapError."""
-    source = asking.source
-    if not source.allow_private and (urlsplit(source.url).scheme, source.authority) != ("https", urlsplit(home).netloc):
-        raise SourceGapError(f"the key in {variable} is sent to {home} only; leave the source's url out")
-    key = asking.settings.environment.get(variable, "").strip()
-    if not key:
-        raise SourceGapError(f"this needs your own key: set {variable} in the environment")
-    return key
+    Errors: SourceGapError.
+    """
+    named, end = " and ".join(variables), instead and f"; {instead}"
+    if missing := [variable for variable in variables if not environment.get(variable, "").strip()]:
+        raise SourceGapError(f"this needs your own key: set {' and '.join(missing)} in the environment{end}")
+    keys = tuple(environment[variable].strip() for variable in variables)
+    for variable, key in zip(variables, keys, strict=True):
+        if not key.isascii() or not key.isprintable():
+            raise SourceGapError(f"{variable} is no key: it holds other than printable ASCII characters")
+    secure = urlsplit(source.url).scheme == "https"
+    at_home = not homes or any(source.authority == urlsplit(home).netloc for home in homes)
+    if not source.allow_private and not (secure and at_home):
+        told = f"to {homes[0]} only: leave the source's url out" if homes else "over https only: name such a url"
+        raise SourceGapError(f"what {named} holds is sent {told}")
+    return keys

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from scrapy import Request
 
@@ -20,6 +20,7 @@ from crawlers.platforms.reddit import NAME, created_of, parse_thing
 from crawlers.settings import CrawlSettings
 from crawlers.sink import Page
 from crawlers.source import Source, Window
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 LIMIT = 100
@@ -88,17 +89,15 @@ class Session:
         return answer
 
     async def _token(self) -> str:
-        missing = [name for name in (CLIENT_ID, CLIENT_SECRET) if not self._environment.get(name)]
-        if missing:
-            raise SourceGapError(
-                f"the API needs an application of your own: set {' and '.join(missing)} in the environment; {INSTEAD}"
-            )
-        pair = f"{self._environment[CLIENT_ID]}:{self._environment[CLIENT_SECRET]}"
+        home, keys = str(ABOUT.home), (CLIENT_ID, CLIENT_SECRET)
+        pair = ":".join(keys_for(self._source, self._environment, keys, home, instead=INSTEAD))
         headers = {
             "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        place = f"{self._tokens_at()}/api/v1/access_token"
+        # A server of one's own gives its tokens itself.
+        base = TOKENS_AT if self._source.url == home else self._source.url
+        place = f"{base}/api/v1/access_token"
         answer = await self._fetcher.fetch(
             Request(place, method="POST", headers=headers, body="grant_type=client_credentials")
         )
@@ -111,16 +110,6 @@ class Session:
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
             raise SourceGapError(f"the platform gave no token for the application (HTTP {answer.status})")
         return token
-
-    def _tokens_at(self) -> str:
-        """The application's secret goes to the platform, and to a host that the sweep file allows as one's own."""
-        home = urlsplit(str(ABOUT.home))
-        asked = urlsplit(self._source.url)
-        if (asked.scheme, self._source.authority) == (home.scheme, home.netloc):
-            return TOKENS_AT
-        if self._source.allow_private:
-            return self._source.url
-        raise SourceGapError(f"the application's secret is sent to {ABOUT.home} only: leave out the source's url")
 
 
 @dataclass(frozen=True)

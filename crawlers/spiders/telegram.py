@@ -9,6 +9,7 @@ from crawlers.sink import Page
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 _NAME = re.compile(r"\w{4,32}", re.ASCII)
+INSTEAD = "pages that were saved serve instead: postsweep import warc"
 _NONE = re.compile(r"no (?:posts|messages)\b", re.IGNORECASE)
 """What stands on a page without a message, where nothing is wrong with the channel."""
 
@@ -41,16 +42,17 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
 def _preview(answer: Answer) -> Preview:
     """A channel without a preview leads to its own page, which shows no message; so does a name that nobody has."""
     if answer.status == 403:
-        raise SourceGapError("the server refuses visitors (HTTP 403)")
+        raise SourceGapError(f"the server refuses visitors (HTTP 403); {INSTEAD}")
     if answer.status != 200:
         raise SourceGapError(f"the server answered HTTP {answer.status}")
     preview = open_preview(answer.body)
     if not preview.history:
         if b"tgme_page" in answer.body:
             raise SourceGapError(
-                "the site shows no preview of this channel: it is turned off or blocked, or there is no such channel"
+                "the site shows no preview of this channel: it is turned off or blocked, or there is no such channel; "
+                + INSTEAD
             )
-        raise SourceGapError("the answer is not a channel's page: a challenge, or another site")
+        raise SourceGapError(f"the answer is not a channel's page: a challenge, or another site; {INSTEAD}")
     if not preview.messages and not all(_NONE.match(said) for said in preview.errors):
-        raise SourceGapError("the site shows a notice in place of the channel's messages: it is blocked")
+        raise SourceGapError(f"the site shows a notice in place of the channel's messages: it is blocked; {INSTEAD}")
     return preview

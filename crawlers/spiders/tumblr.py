@@ -14,7 +14,7 @@ from crawlers.catalogue.tumblr import HOME, KEY
 from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.tumblr import parse_post
 from crawlers.sink import Page
-from crawlers.spiders.keys import key_for
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 LIMIT = 20
@@ -49,7 +49,7 @@ class _Place:
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
     """Reads pages until one lies wholly before the window. Errors: SourceGapError."""
-    key = key_for(reading, KEY, HOME)
+    (key,) = keys_for(reading.source, reading.settings.environment, (KEY,), HOME)
     number, cursor = reading.start.page, reading.start.cursor
     place, trail = _Place.read(cursor), Trail(cursor)
     while True:

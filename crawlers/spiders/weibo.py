@@ -8,17 +8,17 @@ import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from crawlers.fetching import Answer, LeavesHostError, SourceGapError
 from crawlers.platforms.weibo import cut, mblogs_in, mid_of, native_id, parse_mblog
 from crawlers.post import ParseError, Post
 from crawlers.sighting import Visit
 from crawlers.sink import Page
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Parsed, Reading, Trail, created, is_past, parse_records
 
 COOKIE = "POSTSWEEP_WEIBO_COOKIE"
-HOME = "m.weibo.cn"
+HOME = "https://m.weibo.cn"
 BATCH = 20
 """Posts of a list that make a page."""
 
@@ -108,8 +108,9 @@ def _following(told: dict[str, Any], cursor: str | None, kind: str) -> str | Non
 
 
 async def _posts(reading: Reading, site: "Session") -> AsyncIterator[Page]:
-    """Posts by their addresses or numbers, some to a page; the cursor counts them."""
-    listed = reading.source.urls
+    """Posts by their addresses or numbers, some to a page; the cursor counts them, in an order that is
+    not the list's."""
+    listed = sorted(reading.source.urls)
     start, number = int(reading.start.cursor or 0), reading.start.page
     while True:
         found = [await site.single(address, reading) for address in listed[start : start + BATCH]]
@@ -151,15 +152,7 @@ class Session:
     """Asks m.weibo.cn as the operator, and knows its gates."""
 
     def __init__(self, reading: Reading | Visit) -> None:
-        source, cookie = reading.source, reading.settings.environment.get(COOKIE, "").strip()
-        if not cookie:
-            raise SourceGapError(
-                f"m.weibo.cn shows posts to logged-in users only: set {COOKIE} to your own session's cookie; {_INSTEAD}"
-            )
-        if not cookie.isascii() or not cookie.isprintable():
-            raise SourceGapError(f"{COOKIE} is no cookie: it holds other than printable ASCII characters")
-        if not source.allow_private and (urlsplit(source.url).scheme, source.authority) != ("https", HOME):
-            raise SourceGapError(f"{COOKIE} is sent to https://{HOME} only: name no other url")
+        (cookie,) = keys_for(reading.source, reading.settings.environment, (COOKIE,), HOME, instead=_INSTEAD)
         self._fetcher = reading.fetcher
         self._headers = {"Cookie": cookie, "Accept": "application/json"}
 

@@ -5,25 +5,25 @@ of all times, and an account's posts. All need a bearer token, which goes to X a
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.x import LEFT_OUT_WHEN_EMPTY, joined, parse_tweet
 from crawlers.post import ParseError
 from crawlers.sink import Page
 from crawlers.source import Source, Window
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 LIMIT = 100
 KEY = "POSTSWEEP_X_BEARER_TOKEN"
-HOSTS = frozenset({"api.x.com", "api.twitter.com"})
+HOMES = ("https://api.x.com", "https://api.twitter.com")
 REACH = timedelta(days=7)
 """How far back the recent search reaches."""
 DEPTH = 3_200
-"""How many of an account's posts are shown."""
+"""How many of an account's posts are shown; somewhat fewer where some of them were removed."""
 SETTLED = timedelta(seconds=15)
 """How old the end of what is asked for must be; the API asks for ten seconds."""
 FIELDS = {
@@ -45,20 +45,22 @@ _ARCHIVE_INTERVAL = 1.0
 
 @dataclass(frozen=True)
 class _Trip:
-    """The span that is asked for, which a token belongs to, and the token; as a cursor, one after another."""
+    """The span that is asked for, which a token belongs to, how many posts of it were shown, and the token; as a
+    cursor, one after another."""
 
     since: datetime
     until: datetime
+    shown: int = 0
     token: str = ""
 
     @classmethod
     def parse(cls, cursor: str) -> "_Trip":
         """What `str` wrote."""
-        since, until, token = cursor.split(" ")
-        return cls(datetime.fromisoformat(since), datetime.fromisoformat(until), token)
+        since, until, shown, token = cursor.split(" ")
+        return cls(datetime.fromisoformat(since), datetime.fromisoformat(until), int(shown), token)
 
     def __str__(self) -> str:
-        return f"{_iso(self.since)} {_iso(self.until)} {self.token}"
+        return f"{_iso(self.since)} {_iso(self.until)} {self.shown} {self.token}"
 
 
 async def read(reading: Reading) -> AsyncIterator[Page]:
@@ -68,7 +70,7 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
     number, cursor = reading.start.page, reading.start.cursor
     trip = _trip(reading) if cursor is None else _Trip.parse(cursor)
     path, query, token_name = await _asked(reading.source, api)
-    trail = Trail(cursor)
+    trail = Trail(trip.token or None)
     while True:
         span = {"start_time": _iso(trip.since), "end_time": _iso(trip.until)}
         answer = await api.get(path, {**query, **FIELDS, **span, **({token_name: trip.token} if trip.token else {})})
@@ -79,14 +81,16 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
             reading.window,
             created,
         )
-        following = None if token is None or is_past(parsed, reading) else str(_Trip(trip.since, trip.until, token))
-        if following is not None:
-            trail.follow(following, len(items))
+        trip = replace(trip, shown=trip.shown + len(items), token=token or "")
+        past = is_past(parsed, reading)
+        following = str(trip) if token and not past else None
+        if token and not past:
+            trail.follow(token, len(items))
         yield Page(number, cursor, following, parsed.kept, parsed.rejects, answer.fetched_at, parsed.outside)
         if following is None:
             break
-        number, cursor, trip = number + 1, following, _Trip.parse(following)
-    if reading.source.kind == "user" and (number + 1) * LIMIT >= DEPTH:
+        number, cursor = number + 1, following
+    if reading.source.kind == "user" and not past and trip.shown > DEPTH - LIMIT:
         raise SourceGapError(f"an account's newest {DEPTH:,} posts are shown, and no older ones; {CAPTURE}")
     if trip.since > reading.window.since:
         told = f"the recent search reaches {REACH.days} days back; kind archive reaches further, and {CAPTURE}"
@@ -157,14 +161,7 @@ class Api:
 
 def bearer(environment: Mapping[str, str], source: Source) -> str:
     """The bearer token, where it may be sent to the source's host. Errors: SourceGapError."""
-    token = str(environment.get(KEY, "")).strip()
-    if not token:
-        raise SourceGapError(f"X needs your own bearer token: set {KEY} in the environment; {CAPTURE}")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise SourceGapError(f"{KEY} is no bearer token: it holds characters that none has")
-    parts = urlsplit(source.url)
-    if not source.allow_private and (parts.scheme != "https" or parts.hostname not in HOSTS):
-        raise SourceGapError("the bearer token is sent to https://api.x.com only: name it as the source's url")
+    (token,) = keys_for(source, environment, (KEY,), *HOMES, instead=CAPTURE)
     return token
 
 

@@ -15,7 +15,7 @@ from crawlers.platforms.youtube import parse_comment, parse_feed, parse_video
 from crawlers.post import ParseError
 from crawlers.sighting import Visit
 from crawlers.sink import Memory, Page
-from crawlers.spiders.keys import key_for
+from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
 FEED_LENGTH = 15
@@ -196,7 +196,7 @@ class Api:
 
     def __init__(self, asking: Reading | Visit) -> None:
         self._fetcher = asking.fetcher
-        self._key = key_for(asking, KEY, API)
+        (self._key,) = keys_for(asking.source, asking.settings.environment, (KEY,), API)
 
     async def get(self, what: str, query: dict[str, str]) -> tuple[list[Any], Answer, str | None]:
         """The items of a list, the answer, and the token of the next page. Errors: SourceGapError."""

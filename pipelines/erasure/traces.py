@@ -17,7 +17,7 @@ _SPELLINGS = 3
 """A text as it stands, as HTML, and as HTML that was written into XML."""
 _AROUND = " \t\r\n@/.,;:!?，。；：！？、…"
 _FEED_ENDING = re.compile(r"(\.(?:rss|atom|xml|json)|/(?:feed|rss|atom)(?:\.xml)?)$", re.IGNORECASE)
-_SEARCH_WORD = re.compile(r"^(?:from|to|mentions|by|author):", re.IGNORECASE)
+_SEARCH_WORD = re.compile(r"^\W*(?:from|to|mentions|retweets_of|by|author|user):", re.IGNORECASE)
 
 
 def plain_name(name: str) -> str:
