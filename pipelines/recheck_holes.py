@@ -59,7 +59,9 @@ class Holes:
                 asked += take
                 left[group] += count - take
         writer.close()
-        (folder / _LEFT).write_bytes(orjson.dumps(left))
+        noted = folder / _LEFT
+        noted.touch(mode=0o600)
+        noted.write_bytes(orjson.dumps(left))
 
     def _row(self, platform: str, name: str) -> Row:
         return {"uid": self._names.post(PostId(platform, name)), "global_id": name, "kind": "post"}
