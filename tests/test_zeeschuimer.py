@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from crawlers.platforms.instagram import parse_thread
 from pipelines.errors import ConfigError, Exit
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
 from pipelines.progress import Progress
@@ -97,3 +98,12 @@ def test_an_account_that_is_shown_to_signed_in_readers_only_is_left_out(tmp_path
         ImportRequest(kind_of("car", None), (tmp_path / "closed.car",), tmp_path / "archive", "h1"), Progress()
     )
     assert (done.exit, done.counts["posts"], done.counts["rejects"]) == (Exit.WARNINGS, 0, 3)
+
+
+def test_an_account_whose_number_is_half_a_character_is_still_written() -> None:
+    case = next(case for case in cases("threads") if case.folder.name == "post-with-a-link")
+    payload: Any = case.payload()
+    payload["user"]["pk"] = "\ud800"
+    author = parse_thread(payload, "www.threads.com", datetime(2026, 8, 1, tzinfo=UTC)).author
+    assert author is not None
+    assert author.id == "\ufffd"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
-from crawlers.text import is_web, names_account, read_plain
+from crawlers.text import is_web, names_account, read_plain, well_formed
 
 PARSER_VERSION = 1
 INSTAGRAM, THREADS = "instagram", "threads"
@@ -173,7 +173,7 @@ def _author(user: Record | None, platform: str) -> Account | None:
         return None
     handle = text(user, "username", "user.") or None
     told: Any = user.get("pk", user.get("id"))
-    native = str(told) if isinstance(told, int | str) and not isinstance(told, bool) and told else handle
+    native = well_formed(str(told)) if isinstance(told, int | str) and not isinstance(told, bool) and told else handle
     if native is None:
         return None
     at = "" if platform == INSTAGRAM else "@"
