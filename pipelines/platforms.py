@@ -6,6 +6,9 @@ from typing import Any
 from crawlers.catalogue import PLATFORMS
 from pipelines.imports.registry import KINDS
 
+TABLE = "tables with a column map (--map): CSV, JSON lines, Parquet"
+"""What the kind of import reads that is no tool's own."""
+
 
 def listed() -> dict[str, list[dict[str, Any]]]:
     """All platforms and kinds of imports."""
@@ -22,7 +25,7 @@ def listed() -> dict[str, list[dict[str, Any]]]:
             for about in PLATFORMS.values()
         ],
         "imports": [
-            {"name": "table", "about": "tables with a column map (--map): CSV, JSON lines, Parquet"},
+            {"name": "table", "about": TABLE},
             *({"name": kind.name, "about": kind.about} for kind in KINDS.values()),
         ],
     }

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from crawlers.catalogue import LIVE, PLATFORMS
 from crawlers.catalogue.about import FIELDS
-from crawlers.catalogue.page import page
 from crawlers.platforms.feed import NotAFeedError
 from crawlers.post import ParseError, Post
 from crawlers.run import spider_of
+from pipelines.platforms_page import page
 from tests.hostile import LONG, altered, hurt
 from tests.parser_fixtures import Case, cases, posts_in
 from tests.test_crawlers_text import as_rows

@@ -63,7 +63,6 @@ class About:
     notes: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
     keys: tuple[str, ...] = ()
     keyed: tuple[str, ...] = ()
-    imports: str = ""
     schemes: tuple[str, ...] = ("https", "http")
 
     def __post_init__(self) -> None:

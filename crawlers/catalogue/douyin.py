@@ -24,5 +24,4 @@ ABOUT = About(
         unknown="an empty `item_list` without a phrase that tells a cause; script page, captcha",
     ),
     verified=("recording", "documentation"),
-    imports="douyin, `zeeschuimer`",
 )

@@ -18,5 +18,4 @@ ABOUT = About(
     terms="not read live: it asks for a login, a signature or a challenge",
     removals=findings(unknown="it is not visited"),
     verified=("documentation",),
-    imports="`zeeschuimer`",
 )

@@ -28,5 +28,4 @@ ABOUT = About(
         unknown="`环境异常`, or another verification",
     ),
     verified=("recording", "documentation"),
-    imports="wechat",
 )

@@ -31,7 +31,6 @@ ABOUT = About(
     costs="free; live with the session cookie of your own account",
     terms="they allow no automatic reading without consent; a gate is heeded, never passed",
     keys=("POSTSWEEP_WEIBO_COOKIE",),
-    imports="`weibo-crawler`, `weibo-search`, `mediacrawler`",
     removals=findings(
         removed_by_author="error 20101; the stub says so",
         removed_by_platform="permission denied; the stub tells of complaints or rules",

@@ -33,6 +33,5 @@ ABOUT = About(
         unknown="not found, and the account is there",
     ),
     verified=("recording", "documentation"),
-    imports="`twarc`, `zeeschuimer`",
     keys=("POSTSWEEP_X_BEARER_TOKEN",),
 )

@@ -1,4 +1,4 @@
-"""Writes the catalogue as a page: `python -m crawlers.catalogue.page docs/platforms.md`."""
+"""Writes the catalogue of platforms and imports as a page: `python -m pipelines.platforms_page docs/platforms.md`."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -6,25 +6,38 @@ from pathlib import Path
 
 from crawlers.catalogue import PLATFORMS
 from crawlers.catalogue.about import FIELDS, REMOVALS, About
+from pipelines.imports.registry import KINDS
+from pipelines.platforms import TABLE
 
 _HEAD = """# Platforms
 
-This page is made from `crawlers/catalogue/` by `python -m crawlers.catalogue.page docs/platforms.md`. How sources are
-read, and what is refused, is in [crawling.md](crawling.md); captures of other tools in [imports.md](imports.md).
+This page is made from `crawlers/catalogue/` and `pipelines/imports/` by
+`python -m pipelines.platforms_page docs/platforms.md`. How sources are read, and what is refused, is in
+[crawling.md](crawling.md); how captures of other tools are, in [imports.md](imports.md).
 """
 
 
 def page() -> str:
     """The whole page, in Markdown."""
-    return "\n".join([_HEAD, *_summary(), *(line for about in PLATFORMS.values() for line in _section(about))])
+    sections = (line for about in PLATFORMS.values() for line in _section(about))
+    return "\n".join([_HEAD, *_summary(), *_imports(), *sections])
 
 
 def _summary() -> Iterator[str]:
     yield "| platform | live | import | needs | verified by |\n|---|---|---|---|---|"
     for about in PLATFORMS.values():
         kinds = ", ".join(f"`{kind.name}`" for kind in about.kinds)
-        cells = (about.name, kinds or "no", about.imports or "no", _keys(about) or "nothing", ", ".join(about.verified))
+        captures = ", ".join(f"`{kind.name}`" for kind in KINDS.values() if about.name in kind.platforms)
+        cells = (about.name, kinds or "no", captures or "no", _keys(about) or "nothing", ", ".join(about.verified))
         yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _imports() -> Iterator[str]:
+    yield "| import | reads | platforms |\n|---|---|---|"
+    yield f"| `table` | {TABLE} | any, as its column map says |"
+    for kind in KINDS.values():
+        yield f"| `{kind.name}` | {kind.about} | {', '.join(kind.platforms)} |"
     yield ""
 
 
