@@ -45,7 +45,7 @@ from pipelines.keys import key_for
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
 from pipelines.score_counts import near_threshold
-from pipelines.score_part import PartJob, is_done, noted_of, score_part
+from pipelines.score_part import DAMAGED, PartJob, is_done, noted_of, score_part
 from pipelines.store import Store
 
 
@@ -186,6 +186,7 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
             lease_token=lease.token,
             posts_path=part["path"],
             posts_digest=part["digest"],
+            posts_sha256=part["sha256"],
             scores_path=_scores_path(folder, part),
             models=plan.refs,
             token_budget=request.token_budget,
@@ -219,7 +220,10 @@ def _scores_path(folder: str, part: Manifest) -> str:
 
 
 def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> Manifest:
-    """The run's manifest, made from the score files in a folder alone, so that it comes out the same after a kill."""
+    """The run's manifest, made from the score files in a folder alone, so that it comes out the same after a kill.
+
+    Errors: ArchiveError when one of them is damaged.
+    """
     labels = [{**label, "model": model["name"]} for model in plan.described for label in model["labels"]]
     names = [label["name"] for label in labels]
     counts: dict[str, Any] = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(names, 0)}
@@ -230,10 +234,13 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
     for part in plan.sweep["parts"]["posts"]:
         name = _scores_path(folder, part)
         path = store.path(name)
-        noted = noted_of(path)
         digest = Digest(whole)
-        for row in part_rows(path):
-            digest.add(row)
+        try:
+            noted = noted_of(path)
+            for row in part_rows(path):
+                digest.add(row)
+        except DAMAGED:
+            raise ArchiveError(f"{path}: damaged; remove {store.path(folder)} and classify again") from None
         for key in ("posts", "scored", "empty", "unsupported"):
             counts[key] += noted["counts"][key]
         for label, count in noted["counts"]["flags"].items():
