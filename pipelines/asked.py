@@ -79,6 +79,15 @@ def _over(before: tuple[tuple[str, float], ...], given: tuple[tuple[str, float],
     return tuple({**dict(before), **dict(given)}.items())
 
 
+def check_workers(workers: int | None, device: str | None) -> None:
+    """Errors: ConfigError for a number of workers where there is one for each GPU."""
+    if workers is not None and device == "cuda":
+        raise ConfigError(
+            f"--workers {workers}: with --device cuda there is one worker for each GPU; leave --workers out, and "
+            "choose GPUs in CUDA_VISIBLE_DEVICES"
+        )
+
+
 def check_device(device: str) -> None:
     """Errors: ConfigError for what is no device."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
