@@ -65,6 +65,8 @@ class PartJob:
     scores_path: str
     models: tuple[ModelRef, ...]
     token_budget: int
+    made_by: str
+    """All that the scores depend on beside posts and machines; a part that was made by anything else is made anew."""
     earlier: tuple[str, str] | None = None
     """The scores part of an earlier run that holds the scores of these models, in the order of their labels, and its
     SHA-256."""
@@ -78,7 +80,7 @@ class _Loaded:
 
 
 def is_done(store: Store, job: PartJob) -> bool:
-    """Whether the part stands already, whole, and was made by the same models for the same posts."""
+    """Whether the part stands already, whole, and was made for the same posts by the same models and code."""
     path = store.path(job.scores_path)
     if not path.exists():
         return False
@@ -87,7 +89,7 @@ def is_done(store: Store, job: PartJob) -> bool:
         _read_through(path)
     except DAMAGED:
         return False
-    return bool(noted["posts_digest"] == job.posts_digest and noted["models"] == [ref.digest for ref in job.models])
+    return noted["posts_digest"] == job.posts_digest and noted.get("made_by") == job.made_by
 
 
 def _read_through(path: Path) -> None:
@@ -98,7 +100,7 @@ def _read_through(path: Path) -> None:
 
 
 def noted_of(path: Path) -> Row:
-    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `tolerance` and on how many texts it was
+    """What a scores part says of itself: `posts_digest`, `made_by`, `counts`, `tolerance` and on how many texts it was
     measured, `environment`. Errors: those in `DAMAGED`."""
     noted: Row = orjson.loads((pq.read_metadata(path).metadata or {})[_META])
     return noted
@@ -112,7 +114,7 @@ def score_part(job: PartJob) -> None:
     names = [label["name"] for label in labels]
     schema = _schema(names)
     counts = no_counts(names)
-    noted = {"posts_digest": job.posts_digest, "models": [ref.digest for ref in job.models], "counts": counts}
+    noted = {"posts_digest": job.posts_digest, "made_by": job.made_by, "counts": counts}
     if job.earlier is None:
         tables = _scored(job, store, schema, noted)
     else:
