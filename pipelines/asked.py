@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from classify.scoring import TOKEN_BUDGET
-from classify.spec import Dtype, EngineName, ModelSpec, located
+from classify.spec import DEVICE, Dtype, EngineName, ModelSpec, located
 from cluster.open import ClusterSpec
 from pipelines.classify import RunRequest
 from pipelines.config import load_sweep, named_place
@@ -90,7 +90,7 @@ def check_workers(workers: int | None, device: str | None) -> None:
 
 def check_device(device: str) -> None:
     """Errors: ConfigError for what is no device."""
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+    if not re.fullmatch(DEVICE, device):
         raise ConfigError(f"--device {device}: use cpu, cuda or cuda:<number>")
 
 
