@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from classify.errors import ModelError
@@ -50,8 +50,9 @@ def making(cache: Path) -> Iterator[Path]:
     """
     try:
         for left in cache.glob(".making-*"):
-            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process may take its own away
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:  # by a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
         made = Path(tempfile.mkdtemp(dir=cache, prefix=".making-"))
         try:
             yield made

@@ -201,13 +201,14 @@ def _labels(folder: Path, config: dict[str, Any], rows: int | None, spec: ModelS
     path = folder / "config.json"
     named = config.get("id2label")
     if named is None:
-        count = config.get("num_labels", rows if rows is not None else 2)
-        named = {str(place): f"LABEL_{place}" for place in range(count if isinstance(count, int) else 0)}
+        said = config.get("num_labels", rows if rows is not None else 2)
+        count = said if isinstance(said, int) else 0
+        _check_count(path, count)
+        named = {str(place): f"LABEL_{place}" for place in range(count)}
     if not isinstance(named, dict) or set(named) != {str(place) for place in range(len(named))}:
         raise ModelError(f"{path}: id2label does not name the labels 0, 1, 2, ...; mend it")
     names = [str(named[str(place)]) for place in range(len(named))]
-    if not 1 <= len(names) <= MOST_LABELS:
-        raise ModelError(f"{path}: {len(names)} labels, not 1 to {MOST_LABELS}; use a model with fewer, or train one")
+    _check_count(path, len(names))
     if rows is not None and rows != len(names):
         raise ModelError(
             f"{path}: id2label names {len(names)} labels, but the classifier's weights have {rows} rows; restore the "
@@ -217,6 +218,11 @@ def _labels(folder: Path, config: dict[str, Any], rows: int | None, spec: ModelS
         raise ModelError(f"{path}: id2label names one label twice; give each its own name")
     called = spec.model if "@" in spec.model else folder.name
     return tuple(Label(name, _definition(name, called)) for name in names)
+
+
+def _check_count(path: Path, labels: int) -> None:
+    if not 1 <= labels <= MOST_LABELS:
+        raise ModelError(f"{path}: {labels} labels, not 1 to {MOST_LABELS}; use a model with fewer, or train one")
 
 
 def _definition(name: str, called: str) -> str:

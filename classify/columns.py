@@ -26,8 +26,8 @@ class Column:
 
 
 def is_column(name: str) -> bool:
-    """Whether a label's name can be a column's."""
-    return _VALID.fullmatch(name) is not None and name not in TAKEN
+    """Whether a label's name can be a column's; in SQL, case makes no other name."""
+    return _VALID.fullmatch(name) is not None and name.casefold() not in TAKEN
 
 
 def valid_names(own: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from classify.batching import windows
 from classify.calibration import MOST_ORDINARY, expected_calibration_error, f1_scores, platt
 from classify.datasets import LABELS, NONE_OF_THEM, ORDINARY, SETS, Example, read_examples
 from classify.duplicates import SHINGLE
+from classify.errors import ModelError
 from classify.heads import Heads, is_flag, load_heads
 from classify.language import detect_language
 from classify.model import Model, load, prepare
@@ -341,9 +342,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of <name>.jsonl.gz")
     parser.add_argument("--work", type=Path, required=True, help="the folder of vectors that training left")
     chosen = parser.parse_args()
-    examples = read_examples(chosen.data)
-    heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
-    found = measure(examples, vectors(examples, chosen.work, 2), heads)
+    try:
+        examples = read_examples(chosen.data)
+        heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
+        rows = vectors(examples, chosen.work, 2)
+    except (OSError, ModelError) as error:
+        parser.exit(1, f"error: {error}\n")
+    found = measure(examples, rows, heads)
     found["near_copies"] = near_copies(examples)
     model = load(prepare("default"), threads=2)
     found["readings"], found["long"] = readings(examples, model), long_texts(examples, model)

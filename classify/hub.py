@@ -31,13 +31,13 @@ def hub_folder(spec: ModelSpec, repo: str, revision: str) -> Path:
     Errors: ModelError when the hub cannot be reached or has no such model, or for a model that is refused.
     """
     folder = cache_folder() / f"{repo.replace('/', '--')}@{revision}"
-    if not (folder / _LISTING).is_file():
-        found = json.dumps(_list(repo, revision))
+    listing = _noted(folder / _LISTING)
+    if listing is None:
+        listing = _list(repo, revision)
         with making(folder.parent) as place:
-            (place / _LISTING).write_text(found, encoding="utf-8")
+            (place / _LISTING).write_text(json.dumps(listing), encoding="utf-8")
             folder.mkdir(exist_ok=True)
             (place / _LISTING).replace(folder / _LISTING)
-    listing: Listing = json.loads((folder / _LISTING).read_text(encoding="utf-8"))
     if "tokenizer.json" not in listing:
         raise no_tokenizer(spec.model, listing)
     _complete(folder, repo, revision, listing, [name for name in _SMALL if name in listing])
@@ -63,6 +63,15 @@ def fetch(repo: str, revision: str, names: Sequence[str], folder: Path) -> None:
     except Exception as error:
         # The hub's client raises its own, its transport's and the system's errors.
         raise _unreachable(repo, revision, error) from None
+
+
+def _noted(path: Path) -> Listing | None:
+    """A listing that was kept; None where none was, or where it cannot be read."""
+    try:
+        listing: Listing = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return listing
 
 
 def _list(repo: str, revision: str) -> Listing:

@@ -42,10 +42,10 @@ def known() -> list[Known]:
     for path in sorted(_folder().glob("*.json")):
         try:
             each = Known(**json.loads(path.read_text(encoding="utf-8")))
+            if Path(each.folder).is_dir():
+                found.append(each)
         except (OSError, ValueError, TypeError):
             continue  # a note that cannot be read is a model that must be named again, no more
-        if Path(each.folder).is_dir():
-            found.append(each)
     return sorted(found, key=lambda each: (each.name, each.digest))
 
 

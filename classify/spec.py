@@ -14,6 +14,9 @@ EMBEDDED = (DEFAULT, OFFICIAL)
 EngineName = Literal["auto", "onnxruntime", "torch"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
+DEVICE = r"cpu|cuda(:[0-9]{1,3})?"
+"""What names a device."""
+
 _PINNED = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 _UNPINNED = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]*)?")
 
@@ -66,7 +69,7 @@ def checked(spec: ModelSpec) -> ModelSpec:
         raise ModelError(f"model {spec.model}: unknown engine {spec.engine!r}; use {' or '.join(get_args(EngineName))}")
     if spec.dtype not in get_args(Dtype):
         raise ModelError(f"model {spec.model}: unknown dtype {spec.dtype!r}; use {' or '.join(get_args(Dtype))}")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", spec.device):
+    if not re.fullmatch(DEVICE, spec.device):
         raise ModelError(f"model {spec.model}: unknown device {spec.device!r}; use cpu, cuda or cuda:<number>")
     if spec.name is not None and path_safe(spec.name) != spec.name:
         raise ModelError(f"model {spec.model}: {spec.name!r} cannot be its name; use letters, digits, '.', '_' and '-'")

@@ -44,7 +44,7 @@ def read_header(path: Path) -> dict[str, Stored]:
         entries = _HEADER.validate_python(header)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); restore it") from None
-    except (ValueError, AttributeError, RecursionError, ValidationError):
+    except (ValueError, AttributeError, TypeError, RecursionError, ValidationError):
         raise ModelError(f"{path}: its header is not that of a safetensors file; fetch it again") from None
     wanted = 8 + length + max((entry.data_offsets[1] for entry in entries.values()), default=0)
     if size != wanted:

@@ -220,9 +220,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DEFAULT, help="where the heads go")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
-    chosen.work.mkdir(parents=True, exist_ok=True)
-    examples = read_examples(chosen.data)
-    rows = vectors(examples, chosen.work, chosen.threads)
+    try:
+        chosen.work.mkdir(parents=True, exist_ok=True)
+        examples = read_examples(chosen.data)
+        rows = vectors(examples, chosen.work, chosen.threads)
+    except (OSError, ModelError) as error:
+        parser.exit(1, f"error: {error}\n")
     heads = train(examples, rows)
     speaking = np.flatnonzero((marks_of(examples) >= 0).any(axis=1))
     counts = Counter(examples[row].dataset for row in speaking if examples[row].part == "train")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from classify.scoring import TOKEN_BUDGET
-from classify.spec import Dtype, EngineName, ModelSpec, located
+from classify.spec import DEVICE, Dtype, EngineName, ModelSpec, located
 from cluster.open import ClusterSpec
 from pipelines.classify import RunRequest
 from pipelines.config import load_sweep, named_place
@@ -79,9 +79,18 @@ def _over(before: tuple[tuple[str, float], ...], given: tuple[tuple[str, float],
     return tuple({**dict(before), **dict(given)}.items())
 
 
+def check_workers(workers: int | None, device: str | None) -> None:
+    """Errors: ConfigError for a number of workers where there is one for each GPU."""
+    if workers is not None and device == "cuda":
+        raise ConfigError(
+            f"--workers {workers}: with --device cuda there is one worker for each GPU; leave --workers out, and "
+            "choose GPUs in CUDA_VISIBLE_DEVICES"
+        )
+
+
 def check_device(device: str) -> None:
     """Errors: ConfigError for what is no device."""
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+    if not re.fullmatch(DEVICE, device):
         raise ConfigError(f"--device {device}: use cpu, cuda or cuda:<number>")
 
 

@@ -45,8 +45,10 @@ from pipelines.keys import key_for
 from pipelines.lease import Lease, held
 from pipelines.progress import Progress
 from pipelines.score_counts import near_threshold
-from pipelines.score_part import PartJob, is_done, noted_of, score_part
+from pipelines.score_part import DAMAGED, PartJob, is_done, noted_of, score_part
 from pipelines.store import Store
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -101,21 +103,35 @@ class Plan:
         called = "-".join(ref.name for ref in self.refs)[:80]
         return f"{self.sweep['sweep']}-{called}-{hashlib.blake2b(decided, digest_size=4).hexdigest()}"
 
-    def earlier(self, store: Store) -> Manifest | None:
-        """A finished run that holds the scores of the same models over the same posts, whatever it flagged by."""
-        wanted = [_scored_by(model) for model in self.described]
+    def made_by(self, token_budget: int) -> Row:
+        """All that the bits of the scores can depend on beside posts and machines."""
+        return _made_by(self.described, software(), token_budget)
+
+    def earlier(self, store: Store, token_budget: int) -> Manifest | None:
+        """A finished run that holds the scores that this one would give, whatever it flagged by."""
+        wanted = self.made_by(token_budget)
         for run in run_manifests(store, self.sweep["sweep"]):
             same = run["generation"] == self.sweep["generation"] and run["environments"] is not None
             same = same and not redacted_since(self.sweep, run)  # it has scores of posts that have no text any more
-            if same and [_scored_by(model) for model in run["models"]] == wanted:
+            if same and _made_by(run["models"], run["software"], run["token_budget"]) == wanted:
                 return run
         return None
 
 
-def _scored_by(model: dict[str, Any]) -> list[object]:
-    """All that decides a model's scores and which of them a run keeps: what a threshold or a name does not change."""
-    keys = ("digest", "engine", "device", "dtype")
-    return [*(model[key] for key in keys), [label["of"] for label in model["labels"]]]
+def _made_by(models: Iterable[Row], code: Row, token_budget: int) -> Row:
+    """The models, as computed, with what is kept of each, the code, and, where a score moves with its batch, the budget
+    of one: what a threshold or a name does not change."""
+    keys = ("digest", "engine", "device", "dtype", "exactness")
+    computed = [
+        {**{key: model[key] for key in keys}, "of": [label["of"] for label in model["labels"]]} for model in models
+    ]
+    exact = all(model["exactness"] == "exact" for model in computed)
+    return {
+        "models": computed,
+        "postsweep": code["postsweep"],
+        "commit": code["commit"],
+        "token_budget": None if exact else token_budget,
+    }
 
 
 def plan_run(sweep: Manifest, specs: Iterable[ModelSpec], progress: Progress) -> Plan:
@@ -147,7 +163,7 @@ def classify_sweep(request: RunRequest, progress: Progress) -> tuple[str, Exit]:
         store.clear_scratch()
         final = f"scores/run={run}"
         if not store.exists(final):
-            earlier = None if request.anew else plan.earlier(store)
+            earlier = None if request.anew else plan.earlier(store, request.token_budget)
             score_parts(store, lease, plan, incoming_run(run), request, progress, earlier)
             lease.check(store)
             store.move_folder(incoming_run(run), final)
@@ -178,6 +194,7 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
     """
     taken = {} if earlier is None else {each["posts_path"]: (each["path"], each["sha256"]) for each in earlier["parts"]}
     parts = plan.sweep["parts"]["posts"]
+    made_by = orjson.dumps(plan.made_by(request.token_budget), option=orjson.OPT_SORT_KEYS).decode()
     jobs = [
         PartJob(
             archive=str(store.root),
@@ -186,9 +203,11 @@ def score_parts(  # noqa: PLR0917 - the run's own state, passed on once
             lease_token=lease.token,
             posts_path=part["path"],
             posts_digest=part["digest"],
+            posts_sha256=part["sha256"],
             scores_path=_scores_path(folder, part),
             models=plan.refs,
             token_budget=request.token_budget,
+            made_by=made_by,
             earlier=taken.get(part["path"]),
         )
         for part in parts
@@ -219,7 +238,10 @@ def _scores_path(folder: str, part: Manifest) -> str:
 
 
 def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> Manifest:
-    """The run's manifest, made from the score files in a folder alone, so that it comes out the same after a kill."""
+    """The run's manifest, made from the score files in a folder alone, so that it comes out the same after a kill.
+
+    Errors: ArchiveError when one of them is damaged.
+    """
     labels = [{**label, "model": model["name"]} for model in plan.described for label in model["labels"]]
     names = [label["name"] for label in labels]
     counts: dict[str, Any] = {"posts": 0, "scored": 0, "empty": 0, "unsupported": 0, "flags": dict.fromkeys(names, 0)}
@@ -230,10 +252,13 @@ def make_manifest(store: Store, plan: Plan, folder: str, token_budget: int) -> M
     for part in plan.sweep["parts"]["posts"]:
         name = _scores_path(folder, part)
         path = store.path(name)
-        noted = noted_of(path)
         digest = Digest(whole)
-        for row in part_rows(path):
-            digest.add(row)
+        try:
+            noted = noted_of(path)
+            for row in part_rows(path):
+                digest.add(row)
+        except DAMAGED:
+            raise ArchiveError(f"{path}: damaged; remove {store.path(folder)} and classify again") from None
         for key in ("posts", "scored", "empty", "unsupported"):
             counts[key] += noted["counts"][key]
         for label, count in noted["counts"]["flags"].items():

@@ -177,10 +177,11 @@ def classify(  # noqa: PLR0917 - options of a command
     """
     from dataclasses import replace
 
-    from pipelines.asked import changed, request_for
+    from pipelines.asked import changed, check_workers, request_for
     from pipelines.classify import classify_sweep
     from pipelines.progress import open_progress
 
+    check_workers(workers, device)
     request = request_for(sweep, of, workers)
     request = changed(request, model or [], threshold or [], device, dtype, engine)
     run_id, code = classify_sweep(replace(request, anew=anew), open_progress())
@@ -205,13 +206,14 @@ def rerun(  # noqa: PLR0917 - options of a command
     """
     from dataclasses import asdict
 
-    from pipelines.asked import check_device, local_cluster, pairs
+    from pipelines.asked import check_device, check_workers, local_cluster, pairs
     from pipelines.progress import open_progress
     from pipelines.rerun import rerun as repeat
     from pipelines.rerun import told
 
     if device is not None:
         check_device(device)
+    check_workers(workers, device)
     places = dict(pairs("--model", model or []))
     outcome = repeat(archive, run, places, local_cluster(workers), open_progress(), device)
     typer.echo(json.dumps(asdict(outcome), indent=2) if as_json else "\n".join(map(_plain, told(outcome))))

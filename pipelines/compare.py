@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.archive import Manifest, read_archive, redacted_since, run_ids, run_manifest, sweep_ids, sweep_manifest
 from pipelines.causes import Cause, causes
+from pipelines.erasure.clearing import ERASED_SOURCE
 from pipelines.errors import ConfigError
 from pipelines.paired import Pairs
 from pipelines.report.figures import Share
@@ -312,7 +313,8 @@ def _alone(session: Session, run: Manifest, name: str) -> Share:
 
 def _compare_sweeps(root: Path, old: Manifest, new: Manifest) -> SweepsCompared:
     names = [[source["source"] for source in sweep["sources"]] for sweep in (old, new)]
-    if not set(names[0]) & set(names[1]):
+    shared = {name for name in set(names[0]) & set(names[1]) if not name.endswith(ERASED_SOURCE)}
+    if not shared:
         raise ConfigError(
             f"sweeps {old['sweep']} and {new['sweep']}: no source is in both; compare sweeps that share one"
         )
@@ -335,8 +337,8 @@ def _compare_sweeps(root: Path, old: Manifest, new: Manifest) -> SweepsCompared:
         windows=(_window(old), _window(new)),
         sources=sources,
         examples=examples,
-        only_first=[name for name in names[0] if name not in names[1]],
-        only_second=[name for name in names[1] if name not in names[0]],
+        only_first=[name for name in dict.fromkeys(names[0]) if name not in shared],
+        only_second=[name for name in dict.fromkeys(names[1]) if name not in shared],
         cautions=_cautions(old, new, sources),
         causes=causes({"software": old["software"]}, {"software": new["software"]}),
     )
@@ -379,6 +381,7 @@ def _in_gap(side: str, sweep: Manifest) -> str:
         f"{side}.source = {_text(source['source'])} and {side}.at >= {_text(gap['since'])}::timestamptz "
         f"and {side}.at < {_text(gap['until'])}::timestamptz"
         for source in sweep["sources"]
+        if not source["source"].endswith(ERASED_SOURCE)
         for gap in source["gaps"]
     ]
     return f"coalesce({' or '.join(f'({test})' for test in tests)}, false)" if tests else "false"
@@ -397,6 +400,13 @@ def _cautions(old: Manifest, new: Manifest, sources: list[SourceChange]) -> list
             f"the windows differ: {told}; {new_outside:,} of the new and {gone_outside:,} of the gone posts lie "
             "outside the other's window"
         )
+    named = {source["source"] for sweep in (old, new) for source in sweep["sources"]}
+    found += [
+        f"{name}: sources of erased accounts are all called so; its posts can be of several, and none is taken for "
+        "another's"
+        for name in sorted(named)
+        if name.endswith(ERASED_SOURCE)
+    ]
     for sweep, other, kind in ((old, new, "new"), (new, old, "gone")):
         for source in sweep["sources"]:
             counts = [getattr(each, f"{kind}_in_gap") for each in sources if each.source == source["source"]]

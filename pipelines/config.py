@@ -47,7 +47,7 @@ MOST_ID = 64
 ID = r"^[a-z][A-Za-z0-9_-]{0,63}$"
 _COLUMN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 _NAME = r"^[A-Za-z][A-Za-z0-9._-]{0,63}$"
-_DEVICE = r"^(cpu|cuda(:\d{1,3})?)$"
+_DEVICE = r"^(cpu|cuda(:[0-9]{1,3})?)$"
 _PATTERNS = {
     ID: "must begin with a small letter; letters, digits, - and _ may follow, 64 in all",
     _COLUMN: "must begin with a letter; letters, digits and _ may follow, 64 in all",

@@ -40,6 +40,9 @@ MEASURED_TEXTS = 64
 
 Row = dict[str, Any]
 
+DAMAGED = (OSError, pa.ArrowException, KeyError, ValueError)
+"""What reading a scores part that was damaged raises."""
+
 _META = b"postsweep"
 _OF_SCORES = ("tolerance", "tolerance_texts", "environment")
 """What is noted of scores, whatever they are flagged by."""
@@ -58,9 +61,12 @@ class PartJob:
     lease_token: int
     posts_path: str
     posts_digest: str
+    posts_sha256: str
     scores_path: str
     models: tuple[ModelRef, ...]
     token_budget: int
+    made_by: str
+    """All that the scores depend on beside posts and machines; a part that was made by anything else is made anew."""
     earlier: tuple[str, str] | None = None
     """The scores part of an earlier run that holds the scores of these models, in the order of their labels, and its
     SHA-256."""
@@ -74,18 +80,29 @@ class _Loaded:
 
 
 def is_done(store: Store, job: PartJob) -> bool:
-    """Whether the part stands already, made by the same models for the same posts."""
+    """Whether the part stands already, whole, and was made for the same posts by the same models and code."""
     path = store.path(job.scores_path)
     if not path.exists():
         return False
-    noted = noted_of(path)
-    return bool(noted["posts_digest"] == job.posts_digest and noted["models"] == [ref.digest for ref in job.models])
+    try:
+        noted = noted_of(path)
+        _read_through(path)
+    except DAMAGED:
+        return False
+    return noted["posts_digest"] == job.posts_digest and noted.get("made_by") == job.made_by
+
+
+def _read_through(path: Path) -> None:
+    """Reads a part for its errors alone: each page has a checksum."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for _ in file.iter_batches():
+            pass
 
 
 def noted_of(path: Path) -> Row:
-    """What a scores part says of itself: `posts_digest`, `models`, `counts`, `tolerance` and on how many texts it was
-    measured, `environment`."""
-    noted: Row = orjson.loads(pq.read_metadata(path).metadata[_META])
+    """What a scores part says of itself: `posts_digest`, `made_by`, `counts`, `tolerance` and on how many texts it was
+    measured, `environment`. Errors: those in `DAMAGED`."""
+    noted: Row = orjson.loads((pq.read_metadata(path).metadata or {})[_META])
     return noted
 
 
@@ -97,13 +114,13 @@ def score_part(job: PartJob) -> None:
     names = [label["name"] for label in labels]
     schema = _schema(names)
     counts = no_counts(names)
-    noted = {"posts_digest": job.posts_digest, "models": [ref.digest for ref in job.models], "counts": counts}
+    noted = {"posts_digest": job.posts_digest, "made_by": job.made_by, "counts": counts}
     if job.earlier is None:
         tables = _scored(job, store, schema, noted)
     else:
         tables = _flagged(*job.earlier, store, schema, labels)
     with store.writing(job.scores_path) as path:
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
             for scores in tables:
                 count_scores(counts, scores, names)
                 writer.write_table(scores)
@@ -120,6 +137,7 @@ def _scored(job: PartJob, store: Store, schema: pa.Schema, noted: Row) -> Iterat
     loaded = kept(job.models, lambda: _Loaded(tuple(load(ref) for ref in job.models)))  # held while they are at work
     noted |= {"tolerance": 0.0, "tolerance_texts": 0, "environment": _environment(loaded.models)}
     posts = store.path(job.posts_path)
+    _check_committed(posts, job.posts_sha256, "restore it")
     repeated = _repeated(posts)
     for place, table in enumerate(_chunks(posts)):
         if place == 0:
@@ -133,18 +151,23 @@ def _flagged(
     """Scores of an earlier run under the names and thresholds of this one. Errors: ArchiveError where they are gone or
     were damaged."""
     path = store.path(earlier)
-    if not path.is_file() or file_sha256(path) != sha256:
-        what = "not as it was committed (SHA-256 differs)" if path.is_file() else "gone"
-        raise ArchiveError(f"{path}: {what}; restore it, or score the posts again: postsweep classify --anew")
+    _check_committed(path, sha256, "restore it, or score the posts again: postsweep classify --anew")
     names = [label["name"] for label in labels]
     thresholds = np.array([label["threshold"] for label in labels])
-    with pq.ParquetFile(store.path(earlier)) as file:
+    with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(CHUNK_ROWS):
             columns = batch.columns[:-1]
             scores = np.stack([each.to_numpy(zero_copy_only=False) for each in columns[-len(names) :]], axis=1)
             over = is_flag(scores, thresholds)
             flags = [[name for name, hit in zip(names, row, strict=True) if hit] for row in over]
             yield pa.Table.from_arrays([*columns, pa.array(flags, pa.list_(pa.string()))], schema=schema)
+
+
+def _check_committed(path: Path, sha256: str, what_to_do: str) -> None:
+    """Errors: ArchiveError for a file that is gone, or that has other bytes than its manifest says."""
+    if not path.is_file() or file_sha256(path) != sha256:
+        what = "not as it was committed (SHA-256 differs)" if path.is_file() else "gone"
+        raise ArchiveError(f"{path}: {what}; {what_to_do}")
 
 
 def _tolerance(models: tuple[Model, ...], texts: list[str | None], token_budget: int) -> Row:

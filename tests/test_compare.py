@@ -15,6 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from crawlers.sink import Gap
 from crawlers.source import Source
+from pipelines.archive import sweep_manifest, sweep_manifest_name, write_manifest
 from pipelines.compare import QUANTILES, LabelChange, RunsCompared, SweepsCompared, as_json, compare
 from pipelines.compare_text import lines
 from pipelines.errors import ConfigError
@@ -22,7 +23,7 @@ from pipelines.paired import Pairs
 from pipelines.report.comparison import build_comparison
 from tests.jobs import postsweep
 from tests.runs import DAY, run_of, sweep_of
-from tests.sweeps import NAMES, NOON, SOURCES, page, post
+from tests.sweeps import NAMES, NOON, SOURCES, open_store, page, post
 
 BLUESKY = Source("bluesky", "https://view.example", "tag", "rain")
 NASTY = "\x1b[2J\u202e<script>alert(1)</script>"
@@ -291,6 +292,38 @@ def test_sweeps_without_a_common_source_are_not_compared(tmp_path: Path) -> None
     sweep_of(tmp_path, "d2", {SOURCES[1]: [page(0, [post(1)], last=True)]})
     with pytest.raises(ConfigError, match="no source is in both"):
         compare(tmp_path, "d1", "d2")
+
+
+def test_sources_of_erased_accounts_are_not_taken_for_one(tmp_path: Path) -> None:
+    """Each sweep read the timeline of another account of one host, and both accounts were erased."""
+    gap = Gap(NOON - timedelta(hours=1), NOON + timedelta(hours=1), "the server asks for a login")
+    timelines = [Source("mastodon", "https://one.example", "account", name) for name in ("kitedune", "fernhollow")]
+    for number, timeline in enumerate(timelines):
+        for sweep, more in ((f"own{number}", {}), (f"both{number}", {SOURCES[0]: [page(0, [post(9)], last=True)]})):
+            sweep_of(tmp_path, sweep, {timeline: [page(0, [post(number)], last=True)], **more}, gaps=[gap])
+            call_erased(tmp_path, sweep, NAMES.source(timeline))
+    with pytest.raises(ConfigError, match="no source is in both"):
+        compare(tmp_path, "own0", "own1")
+    found = compare(tmp_path, "both0", "both1")
+    assert isinstance(found, SweepsCompared)
+    assert found.only_first == found.only_second == ["mastodon:one.example:account:erased"]
+    assert sum(each.new_in_gap for each in found.sources) == 0
+    assert found.cautions[0].startswith("mastodon:one.example:account:erased: sources of erased accounts")
+
+
+def call_erased(root: Path, sweep: str, source: str) -> None:
+    """Gives a source of a sealed sweep and its posts the name that an erasure leaves of it."""
+    erased = f"{source.rpartition(':')[0]}:erased"
+    store = open_store(root)
+    manifest = sweep_manifest(store, sweep)
+    assert manifest is not None
+    store.remove(sweep_manifest_name(sweep, 0))
+    names = {source: erased}
+    sources = [{**each, "source": names.get(each["source"], each["source"])} for each in manifest["sources"]]
+    write_manifest(store, sweep_manifest_name(sweep, 0), {**manifest, "sources": sources})
+    for path in root.glob(f"posts/sweep={sweep}/**/*.parquet"):
+        posts = pl.read_parquet(path, hive_partitioning=False)
+        posts.with_columns(pl.col("source").replace(source, erased)).write_parquet(path)
 
 
 def test_an_interval_of_paired_shares_is_that_of_the_literature() -> None:

@@ -186,6 +186,30 @@ def test_an_account_that_two_servers_tell_by_two_ids_goes_whole(
     assert found_in(archive, b"Kites over") == []
 
 
+def test_with_the_last_post_goes_the_account_also_under_the_pseudonym_of_another_server(folder: Path) -> None:
+    archive = folder / "archive"
+    other = replace(PUBLIC, url="https://two.example")
+    by_id, by_address = (
+        Account(id, "kitedune@far.example", "Kite of the Dune", "https://far.example/@kitedune")
+        for id in ("https://far.example/users/kitedune", "https://far.example/@kitedune")
+    )
+    kite = post(3000, author=by_id, id=PostId("mastodon", "https://far.example/kd/1", "one.example", "native-kd"))
+    read = {PUBLIC: [kite, post(1)], other: [replace(kite, host="two.example", author=by_address), post(1)]}
+    path = sweep_file(folder, "d2026-01-04", own=False)
+    with path.open("a") as file:
+        file.write('\n[[source]]\nplatform = "mastodon"\nurl = "https://two.example"\nkind = "public"\n')
+    store = Store(archive, "sweep-d2026-01-04")
+    settings = crawl(store, "d2026-01-04", read)
+    config = load_sweep(path)
+    _open_sweep(store, config, NAMES)
+    seal(store, settings.lease, _seal_settings(config, NAMES))
+    let_go(store)
+    assert erased(archive, Request("erase", "post", "https://far.example/kd/1")).posts == 1
+    assert found_in(archive, b"Kite of the Dune") == []
+    left = {row["author"] for row in rows(archive, "accounts")}
+    assert NAMES.author("mastodon", post(1).author or FERN) in left
+
+
 def test_whoever_names_the_address_of_an_account_elsewhere_is_another_account(archive: Path) -> None:
     address = "https://far.example/@kitedune"
     toot = post(3000, author=Account("https://far.example/users/kitedune", "kitedune@far.example", None, address))

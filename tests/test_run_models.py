@@ -121,6 +121,7 @@ def test_an_exact_run_has_no_tolerance(folder: Path) -> None:
         (("-m", "own", "--dtype", "float64"), "--dtype float64: use float32, bfloat16, float16"),
         (("-m", "own", "--device", "tpu"), "--device tpu: use cpu, cuda or cuda:<number>"),
         (("-m", "toxic", "--device", "cuda"), 'cluster.kind "cuda"'),
+        (("-m", "toxic", "--device", "cuda", "--workers", "3"), "--workers 3: with --device cuda there"),
         (("-m", "toxic", "--device", "cuda:1"), "no worker declares GPU=1, which these tasks need"),
     ],
 )

@@ -19,6 +19,8 @@ TEXTS = ("title", "warning", "text", "hashtags", "links", "input_digest")
 """What a redacted post loses, beside the words for its media: with a digest of its text one could test a guess."""
 
 ERASED = "erased from this archive"
+ERASED_SOURCE = ":erased"
+"""How the names of erased accounts' own sources end; those of one kind on one host are called alike."""
 """The reason of a reject."""
 
 _DECIDES = ("uid", "author", "kind", "repost_of", "created_at", "server_time", "fetched_at")
@@ -172,7 +174,7 @@ def _links(links: list[str] | None, erased: Entries) -> list[str] | None:
 def public_source(source: str, erased: Entries) -> str:
     """A source's public name; an erased account's own ends with a word in place of its hash."""
     before, _, last = source.rpartition(":")
-    return f"{before}:erased" if erased.holds("source", last) else source
+    return f"{before}{ERASED_SOURCE}" if erased.holds("source", last) else source
 
 
 def _sources(sources: list[str], erased: Entries) -> list[str]:

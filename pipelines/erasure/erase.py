@@ -376,7 +376,8 @@ def _rewrite_sweep(store: Store, manifest: Manifest, ledger: Ledger, intent: Int
         near = _near(store, f"posts/{part['path'].removeprefix('identities/')}", ledger)
         _rewrite(store, part["path"], partial(clear_identities, ledger=ledger, near=near), private=True)
     if parts["accounts"]:
-        gone = _gone(store, [part["path"] for part in parts["posts"]], ledger)
+        accounts, whose = ([part["path"] for part in parts[table]] for table in ("accounts", "posts"))
+        gone = _gone(store, accounts, whose, ledger)
         for part in parts["accounts"]:
             _rewrite(store, part["path"], partial(clear_accounts, ledger=ledger, gone=gone), private=True)
     for part in parts["rejects"]:
@@ -427,18 +428,19 @@ def _near(store: Store, posts: str, ledger: Ledger) -> set[str]:
     return {uid for table in pieces(store, posts) for uid in related(table, ledger)}
 
 
-def _gone(store: Store, posts: Iterable[str], ledger: Ledger) -> set[str]:
-    """Authors of whom posts go and none stays."""
-    lost: set[str] = set()
-    if not ledger.erased:
-        return lost
-    for losing in (True, False):
-        for name in posts:
-            for table in pieces(store, name, _DECIDES):
-                which = pa.array([gone is losing for gone in going(table, ledger.erased)], pa.bool_())
-                authors = set(table.column("author").filter(which).to_pylist())
-                lost = lost | authors if losing else lost - authors
-    return lost
+def _gone(store: Store, accounts: Iterable[str], posts: Iterable[str], ledger: Ledger) -> set[str]:
+    """Authors in the accounts of whom no post stays where any goes, whatever pseudonym each server's view gave them."""
+    lost, left = False, set[str]()
+    for name in accounts:
+        for table in pieces(store, name, ["author"]):
+            left.update(table["author"].to_pylist())
+    for name in posts if ledger.erased else ():
+        for table in pieces(store, name, _DECIDES):
+            goes = going(table, ledger.erased)
+            lost = lost or any(goes)
+            stays = pa.array([not each for each in goes], pa.bool_())
+            left.difference_update(table["author"].filter(stays).to_pylist())
+    return left if lost else set()
 
 
 def _described(store: Store, part: Row, whole: Digest | None) -> Row:
@@ -552,7 +554,7 @@ def _rewrite_shard(store: Store, sweep: str, shard: Shard, ledger: Ledger) -> No
     _rewrite(store, shard.beside(sweep, "identities"), clear, private=True)
     accounts, rejects = (shard.beside(sweep, table) for table in ("accounts", "rejects"))
     if store.exists(accounts):
-        gone = _gone(store, [shard.name], ledger)
+        gone = _gone(store, [accounts], [shard.name], ledger)
         _rewrite(store, accounts, partial(clear_accounts, ledger=ledger, gone=gone), private=True)
     if store.exists(rejects):
         _rewrite(store, rejects, partial(clear_rejects, ledger=ledger))
