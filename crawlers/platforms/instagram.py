@@ -20,6 +20,7 @@ HOSTS = {INSTAGRAM: "www.instagram.com", THREADS: "www.threads.com"}
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{5,64}")
 _TAG = re.compile(r"(?<![\w#])#(\w+)")
+_ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _LATEST = 1 << 33
 _VIDEO = 2
 _SIGNED = re.compile(r"(?:photo|video|reel|image)s?\b[^.]{0,20}?\bby\b", re.IGNORECASE)
@@ -52,7 +53,7 @@ def parse_post(payload: object, host: str, fetched_at: datetime) -> Post:
 def parse_thread(payload: object, host: str, fetched_at: datetime) -> Post:
     """A post of Threads. A repost has the text of what it reposts. Errors: ParseError."""
     item = record(payload, "item")
-    app = optional_record(item, "text_post_app_info") or {}
+    app = _app(item)
     shared = optional_record(app, "share_info", "text_post_app_info.") or {}
     reposted = optional_record(shared, "reposted_post", "share_info.")
     quoted = optional_record(shared, "quoted_post", "share_info.")
@@ -73,7 +74,7 @@ def parse_thread(payload: object, host: str, fetched_at: datetime) -> Post:
         quote_of=None if quoted is None or shown is not None else PostId(THREADS, _code(quoted, "code")),
         reposts=count(app, "repost_count", "text_post_app_info."),
         replies=count(app, "direct_reply_count", "text_post_app_info."),
-        link=_preview(app),
+        link=_preview(app if reposted is None else _app(reposted)),
     )
 
 
@@ -110,7 +111,7 @@ def _post(
         text=reading.text or None,
         repost_of=repost_of,
         quote_of=quote_of,
-        hashtags=list(dict.fromkeys(tag.casefold() for tag in _TAG.findall(reading.text))),
+        hashtags=list(dict.fromkeys(tag.casefold() for tag in _TAG.findall(_ADDRESS.sub(" ", reading.text)))),
         mention_count=reading.mentions,
         links=list(dict.fromkeys(links)),
         media=content.media,
@@ -215,6 +216,11 @@ def _alt(each: Record, author: Account | None) -> str | None:
 
 def _count(parent: Record, key: str) -> int | None:
     return None if parent.get(key) in _HIDDEN else count(parent, key)
+
+
+def _app(item: Record) -> Record:
+    """The part of a post that is of Threads alone."""
+    return optional_record(item, "text_post_app_info") or {}
 
 
 def _preview(app: Record) -> str | None:
