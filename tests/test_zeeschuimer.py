@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crawlers.platforms.instagram import parse_thread
+from crawlers.platforms.instagram import parse_post, parse_thread
 from pipelines.errors import ConfigError, Exit
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
 from pipelines.progress import Progress
@@ -128,3 +128,13 @@ def test_an_account_whose_number_is_half_a_character_is_still_written() -> None:
     author = parse_thread(payload, "www.threads.com", datetime(2026, 8, 1, tzinfo=UTC)).author
     assert author is not None
     assert author.id == "\ufffd"
+
+
+def test_a_name_that_is_no_persons_keeps_no_description_of_a_picture() -> None:
+    (case,) = (case for case in cases("instagram") if case.folder.name == "pictures-whose-description-names-people")
+    payload: Any = case.payload()
+    payload["owner"]["full_name"] = "- " * 50_000 + "b"
+    payload["carousel_media"] = payload["carousel_media"][:1]
+    payload["carousel_media"][0]["accessibility_caption"] = "- " * 200_000
+    (medium,) = parse_post(payload, "www.instagram.com", datetime(2026, 8, 1, tzinfo=UTC)).media or ()
+    assert (medium.type, medium.alt) == ("image", None)

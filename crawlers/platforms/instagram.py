@@ -25,6 +25,8 @@ _LATEST = 1 << 33
 _VIDEO = 2
 _SIGNED = re.compile(r"(?:photo|video|reel|image)s?\b[^.]{0,20}?\bby\b", re.IGNORECASE)
 _SHOWS = re.compile(r"\b(?:image )?may (?:be|contain)\b.*", re.IGNORECASE | re.DOTALL)
+_LONGEST = 200
+"""Characters of a name; one that is longer is none, and would take long to look for."""
 _HIDDEN = (None, -1)
 """What stands for a count that the author does not show."""
 
@@ -209,8 +211,11 @@ def _alt(each: Record, author: Account | None) -> str | None:
     if _SIGNED.match(told) is not None:
         shows = _SHOWS.search(told)
         told = "" if shows is None else shows[0]
-    for name in (author.display_name, author.handle) if author is not None else ():
-        told = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", MENTION, told, flags=re.IGNORECASE) if name else told
+    names = [name for name in (author.display_name, author.handle) if name] if author is not None else []
+    if any(len(name) > _LONGEST for name in names):
+        return None
+    for name in names:
+        told = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", MENTION, told, flags=re.IGNORECASE)
     return told or None
 
 
