@@ -90,10 +90,11 @@ def _words(item: Record, extras: list[Record]) -> Reading:
 
 
 def _author(item: Record) -> Account | None:
-    """An object, or where a page carries it, a name beside a nickname."""
+    """An object, or where a page carries it, a name beside its number and a nickname."""
     if isinstance(item.get("author"), str):
         told, shown = text(item, "author"), read_plain(text(item, "nickname") or "").text
-        return Account(told, told, shown or None, f"https://{HOST}/@{told}") if told else None
+        number = text(item, "authorId") or told
+        return Account(number, told, shown or None, f"https://{HOST}/@{told}") if told and number else None
     author = optional_record(item, "author")
     if author is None:
         return None
