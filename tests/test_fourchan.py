@@ -1,6 +1,7 @@
 """4chan: that a crawl hands over every post of the threads that can hold some, goes on from any of them, and says what
 the board has dropped; and what a later visit finds."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from crawlers.sink import Position
 from crawlers.source import Source
 from tests.fourchan_server import Board, fourchan
 from tests.jobs import postsweep
+from tests.loopback import Reply
 from tests.sweeps import one_source
 from tests.test_crawlers import NOW
 from tests.test_crawlers_spiders import WINDOW, Counted, Outcome, crawled
@@ -142,3 +144,24 @@ def test_a_sweep_of_a_board_has_a_row_per_post(tmp_path: Path) -> None:
     begun = rows.filter(pl.col("kind") == "post")
     replies = rows.filter(pl.col("kind") == "reply").filter(pl.col("reply_to").is_in(begun["uid"].to_list()))
     assert (replies.height > 100, begun["title"].null_count()) == (True, 0)
+
+
+class Untimed(Board):
+    """A board whose list says of its last thread that it was changed in a year that no calendar has."""
+
+    def answer(self, path: str) -> Reply:
+        status, headers, body = super().answer(path)
+        if not path.endswith("/threads.json"):
+            return status, headers, body
+        pages = json.loads(body)
+        pages[-1]["threads"][-1]["last_modified"] = 1 << 50
+        return status, headers, json.dumps(pages).encode()
+
+
+def test_a_thread_that_was_changed_at_no_time_costs_no_other_thread(tmp_path: Path) -> None:
+    state = Untimed(NEWEST, archive=False)
+    (last, *_) = state.numbers(True)
+    outcome, source = read(state, tmp_path)
+    expected = [name for name in expected_of(state) if int(name.partition("/")[2]) >= last + 100]
+    assert sorted(str(post.id.global_id) for post in outcome.sinks[source].posts) == expected
+    assert expected

@@ -280,6 +280,7 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
         (("table", "a.parquet", "--sweep", "h1", "--map", "map.toml"), "not a Parquet file"),
         (("warc", "a.warc", "--sweep", "H 1"), "--sweep H 1"),
         (("warc", "a.warc", "--sweep", "h1", "--since", "soon", "--until", "2026"), "--since soon: not a moment"),
+        (("warc", "a.warc", "--sweep", "h1", "--fetched-at", "0001-01-01T00:00+14:00"), "00+14:00: not a moment"),
     ):
         outcome = postsweep("import", *arguments, cwd=tmp_path)
         assert outcome.returncode == 2, outcome

@@ -71,6 +71,24 @@ def test_posts_of_one_second_are_read_over_pages_and_what_one_page_cannot_show_i
         assert {state.written()[each] for each in missing} == ({state.newest} if lost else set())
 
 
+class Onward(Tumblr):
+    """A server that answers with `length` later posts than it is asked for, two hundred times."""
+
+    length = 2
+
+    def _page(self, query: dict[str, str]) -> list[int]:
+        return [self.requests + self.length - place for place in range(self.length)] if self.requests < 200 else []
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_server_that_leads_to_ever_later_posts_is_not_followed(length: int, tmp_path: Path) -> None:
+    state = Onward(WINDOW.until, number=300, step=timedelta(seconds=1))
+    state.length = length
+    outcome, source = read(state, "blog", tmp_path)
+    assert "its paging goes in circles" in outcome.reason(source)
+    assert state.requests < 20
+
+
 def test_a_link_over_a_mention_tells_no_name() -> None:
     blog = {"uuid": UUID, "name": "orchardlane", "url": "https://orchard.example/"}
     link = {"type": "link", "start": 7, "end": 18, "url": "https://orchard.example/"}

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crawlers.platforms.instagram import parse_thread
+from crawlers.platforms.instagram import parse_post, parse_thread
 from pipelines.errors import ConfigError, Exit
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
 from pipelines.progress import Progress
@@ -54,6 +54,27 @@ def test_a_file_of_sites_that_are_not_read_is_one_line(tmp_path: Path) -> None:
     path.write_text(json.dumps({"source_platform": "9gag.com", "data": {"id": "a"}}) + "\n")
     with pytest.raises(ConfigError, match="no record of a platform that zeeschuimer knows"):
         imported("zeeschuimer", path, tmp_path / "archive")
+
+
+def test_an_account_of_truth_social_that_asks_to_be_left_out_is(tmp_path: Path) -> None:
+    (case,) = (case for case in cases("zeeschuimer") if case.folder.name == "truth-social")
+    line: Any = case.payload()
+    line["data"]["account"]["noindex"] = True
+    path = tmp_path / "export.ndjson"
+    path.write_text(json.dumps(line) + "\n")
+    request = ImportRequest(kind_of("zeeschuimer", None), (path,), tmp_path / "archive", "h1")
+    done = import_files(request, Progress())
+    assert (done.exit, done.counts["posts"], done.counts["rejects"]) == (Exit.WARNINGS, 0, 1)
+
+
+def test_what_is_kept_of_a_line_as_it_came_is_the_post_and_nothing_of_whoever_captured_it(tmp_path: Path) -> None:
+    lines = [case.payload() for case in cases("zeeschuimer")]
+    path = tmp_path / "export.ndjson"
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    request = ImportRequest(kind_of("zeeschuimer", None), (path,), tmp_path / "archive", "h1", keep_raw=True)
+    import_files(request, Progress())
+    kept = pl.read_parquet(f"{tmp_path}/archive/identities/sweep=h1/*/*.parquet", hive_partitioning=True)["raw"]
+    assert all(raw and "Mozilla" not in raw and "source_platform_url" not in raw for raw in kept)
 
 
 def test_a_repository_is_the_same_rows_from_its_export_as_from_its_server(tmp_path: Path) -> None:
@@ -107,3 +128,13 @@ def test_an_account_whose_number_is_half_a_character_is_still_written() -> None:
     author = parse_thread(payload, "www.threads.com", datetime(2026, 8, 1, tzinfo=UTC)).author
     assert author is not None
     assert author.id == "\ufffd"
+
+
+def test_a_name_that_is_no_persons_keeps_no_description_of_a_picture() -> None:
+    (case,) = (case for case in cases("instagram") if case.folder.name == "pictures-whose-description-names-people")
+    payload: Any = case.payload()
+    payload["owner"]["full_name"] = "- " * 50_000 + "b"
+    payload["carousel_media"] = payload["carousel_media"][:1]
+    payload["carousel_media"][0]["accessibility_caption"] = "- " * 200_000
+    (medium,) = parse_post(payload, "www.instagram.com", datetime(2026, 8, 1, tzinfo=UTC)).media or ()
+    assert (medium.type, medium.alt) == ("image", None)

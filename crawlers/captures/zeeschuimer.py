@@ -32,7 +32,8 @@ def parse_item(payload: object, fetched_at: datetime) -> Post:
         raise ParseError("source_platform", "not a platform whose items are read")
     told = count(line, "timestamp_collected")
     seen = datetime.fromtimestamp(told / 1000, UTC) if told and told < _LATEST else fetched_at
-    return replace(site.parse(line.get("data"), site.host, seen), raw=line)
+    # What the extension tells besides is of its user: which page was open, and in which browser.
+    return replace(site.parse(line.get("data"), site.host, seen), raw=line.get("data"))
 
 
 def platform_of(payload: Any) -> str | None:

@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text, texts
+from crawlers.platforms.marked import read_marked
 from crawlers.platforms.notices import Notice, Phrases, Says
 from crawlers.post import Account, Media, ParseError, Post, PostId
-from crawlers.text import MARK, mask, read_plain, tidy
+from crawlers.text import Reading, mask, read_plain
 
 PARSER_VERSION = 1
 PLATFORM = "douyin"
@@ -90,7 +91,7 @@ def parse_item(payload: object, host: str, fetched_at: datetime) -> Post:
     if not native.isascii() or not native.isdecimal():
         raise ParseError("aweme_id", "not a number")
     extras = records(item, "text_extra") or []
-    desc, mentions = _desc(text(item, "desc") or "", extras)
+    desc = _desc(text(item, "desc") or "", extras)
     words = read_plain(text(item, "title") or "")
     counts = optional_record(item, "statistics") or {}
     risk = optional_record(item, "risk_infos") or {}
@@ -110,7 +111,7 @@ def parse_item(payload: object, host: str, fetched_at: datetime) -> Post:
         sensitive=flag(risk, "warn", "risk_infos."),
         text=desc.text if "desc" in item else None,
         hashtags=None if item.get("text_extra") is None else list(dict.fromkeys(tag for tag in tags if tag)),
-        mention_count=mentions + desc.mentions if "desc" in item else None,
+        mention_count=desc.mentions if "desc" in item else None,
         links=desc.links if "desc" in item else None,
         media=list(_media(item, images)),
         likes=count(counts, "digg_count", "statistics."),
@@ -177,19 +178,15 @@ def _notice(told: Record, native: str | None = None) -> Notice:
     return _NO_CAUSE
 
 
-def _desc(desc: str, extras: list[Record]) -> tuple[Any, int]:
+def _desc(desc: str, extras: list[Record]) -> Reading:
     """The text, with the accounts that it mentions, whose places the page tells, replaced."""
     places = []
     for extra in extras:
         start, end = count(extra, "start", "text_extra."), count(extra, "end", "text_extra.")
         named = text(extra, "sec_uid", "text_extra.") or text(extra, "user_id", "text_extra.")
-        if named and start is not None and end is not None and desc[start : start + 1] in ("@", "＠") and start < end:
+        if named and start is not None and end is not None:
             places.append((start, end))
-    for start, end in sorted(places, reverse=True):
-        desc = desc[:start] + MARK + desc[end:]
-    pieces = [tidy(piece) for piece in desc.split(MARK)]
-    reading = read_plain("@user".join(pieces))
-    return reading, len(pieces) - 1
+    return read_marked(desc, places)
 
 
 def _author(item: Record) -> Account | None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
-from crawlers.text import is_web, names_account, read_plain, well_formed
+from crawlers.text import MENTION, is_web, names_account, read_plain, well_formed
 
 PARSER_VERSION = 1
 INSTAGRAM, THREADS = "instagram", "threads"
@@ -20,8 +20,13 @@ HOSTS = {INSTAGRAM: "www.instagram.com", THREADS: "www.threads.com"}
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{5,64}")
 _TAG = re.compile(r"(?<![\w#])#(\w+)")
+_ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _LATEST = 1 << 33
 _VIDEO = 2
+_SIGNED = re.compile(r"(?:photo|video|reel|image)s?\b[^.]{0,20}?\bby\b", re.IGNORECASE)
+_SHOWS = re.compile(r"\b(?:image )?may (?:be|contain)\b.*", re.IGNORECASE | re.DOTALL)
+_LONGEST = 200
+"""Characters of a name; one that is longer is none, and would take long to look for."""
 _HIDDEN = (None, -1)
 """What stands for a count that the author does not show."""
 
@@ -50,7 +55,7 @@ def parse_post(payload: object, host: str, fetched_at: datetime) -> Post:
 def parse_thread(payload: object, host: str, fetched_at: datetime) -> Post:
     """A post of Threads. A repost has the text of what it reposts. Errors: ParseError."""
     item = record(payload, "item")
-    app = optional_record(item, "text_post_app_info") or {}
+    app = _app(item)
     shared = optional_record(app, "share_info", "text_post_app_info.") or {}
     reposted = optional_record(shared, "reposted_post", "share_info.")
     quoted = optional_record(shared, "quoted_post", "share_info.")
@@ -71,7 +76,7 @@ def parse_thread(payload: object, host: str, fetched_at: datetime) -> Post:
         quote_of=None if quoted is None or shown is not None else PostId(THREADS, _code(quoted, "code")),
         reposts=count(app, "repost_count", "text_post_app_info."),
         replies=count(app, "direct_reply_count", "text_post_app_info."),
-        link=_preview(app),
+        link=_preview(app if reposted is None else _app(reposted)),
     )
 
 
@@ -108,7 +113,7 @@ def _post(
         text=reading.text or None,
         repost_of=repost_of,
         quote_of=quote_of,
-        hashtags=list(dict.fromkeys(tag.casefold() for tag in _TAG.findall(reading.text))),
+        hashtags=list(dict.fromkeys(tag.casefold() for tag in _TAG.findall(_ADDRESS.sub(" ", reading.text)))),
         mention_count=reading.mentions,
         links=list(dict.fromkeys(links)),
         media=content.media,
@@ -130,12 +135,13 @@ def _code(item: Record, key: str) -> str:
 def _item(item: Record, platform: str) -> _Told:
     caption = optional_record(item, "caption")
     several = records(item, "carousel_media")
+    author = _author(optional_record(item, "user") or optional_record(item, "owner"), platform)
     return _Told(
         code=_code(item, "code"),
         words=None if caption is None else text(caption, "text", "caption."),
         seconds=count(item, "taken_at"),
-        author=_author(optional_record(item, "user"), platform),
-        media=[medium for each in several or [item] if (medium := _medium(each)) is not None],
+        author=author,
+        media=[medium for each in several or [item] if (medium := _medium(each, author)) is not None],
         likes=_count(item, "like_count"),
         replies=_count(item, "comment_count"),
         views=_count(item, "play_count") if item.get("play_count") is not None else _count(item, "view_count"),
@@ -148,16 +154,18 @@ def _graphql(item: Record) -> _Told:
     several = records(optional_record(item, "edge_sidecar_to_children") or {}, "edges")
     nodes = [item] if not several else [optional_record(each, "node") or {} for each in several]
     likes = optional_record(item, "edge_media_preview_like") or optional_record(item, "edge_liked_by") or {}
-    comments = optional_record(item, "edge_media_to_comment") or {}
+    commented = ("edge_media_to_comment", "edge_media_to_parent_comment", "edge_media_preview_comment")
+    comments = next(filter(None, (optional_record(item, key) for key in commented)), {})
+    author = _author(optional_record(item, "owner") or optional_record(item, "user"), INSTAGRAM)
     return _Told(
         code=_code(item, "shortcode"),
         words=None if node is None else text(node, "text", "caption."),
         seconds=count(item, "taken_at_timestamp"),
-        author=_author(optional_record(item, "owner"), INSTAGRAM),
+        author=author,
         media=[
             Media(
                 "video" if flag(each, "is_video") else "image",
-                _alt(each),
+                _alt(each, author),
                 text(each, "video_url") or text(each, "display_url"),
             )
             for each in nodes
@@ -186,22 +194,38 @@ def _author(user: Record | None, platform: str) -> Account | None:
     )
 
 
-def _medium(each: Record) -> Media | None:
+def _medium(each: Record, author: Account | None) -> Media | None:
     """A picture or a video; a post of words alone has the place of one that is empty."""
     videos = records(each, "video_versions") or []
     pictures = records(optional_record(each, "image_versions2") or {}, "candidates") or []
     if not videos and not pictures:
         return None
     is_video = bool(videos) or each.get("media_type") == _VIDEO
-    return Media("video" if is_video else "image", _alt(each), text((videos or pictures)[0], "url", "media."))
+    return Media("video" if is_video else "image", _alt(each, author), text((videos or pictures)[0], "url", "media."))
 
 
-def _alt(each: Record) -> str | None:
-    return read_plain(text(each, "accessibility_caption") or "").text or None
+def _alt(each: Record, author: Account | None) -> str | None:
+    """What a picture shows. The platform's own words begin with whose it is (`Photo by ... on July 31, 2026. May be an
+    image of ...`): that is left out, and where they are in another language, the names are."""
+    told = read_plain(text(each, "accessibility_caption") or "").text
+    if _SIGNED.match(told) is not None:
+        shows = _SHOWS.search(told)
+        told = "" if shows is None else shows[0]
+    names = [name for name in (author.display_name, author.handle) if name] if author is not None else []
+    if any(len(name) > _LONGEST for name in names):
+        return None
+    for name in names:
+        told = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", MENTION, told, flags=re.IGNORECASE)
+    return told or None
 
 
 def _count(parent: Record, key: str) -> int | None:
     return None if parent.get(key) in _HIDDEN else count(parent, key)
+
+
+def _app(item: Record) -> Record:
+    """The part of a post that is of Threads alone."""
+    return optional_record(item, "text_post_app_info") or {}
 
 
 def _preview(app: Record) -> str | None:

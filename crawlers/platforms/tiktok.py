@@ -6,8 +6,9 @@ from typing import Any
 
 from crawlers.platforms.counts import approximate
 from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text, texts
+from crawlers.platforms.marked import read_marked
 from crawlers.post import Account, Media, ParseError, Post, PostId
-from crawlers.text import read_plain
+from crawlers.text import Reading, read_plain
 
 PARSER_VERSION = 1
 PLATFORM = "tiktok"
@@ -22,10 +23,8 @@ def parse_item(payload: object, host: str, fetched_at: datetime) -> Post:
     item = record(payload, "item")
     native = _id(needed_text(item, "id"), "id")
     author = _author(item)
-    stickers = records(item, "stickersOnItem") or []
-    lines = [text(item, "desc") or "", *(" ".join(texts(each, "stickerText", "stickers.") or []) for each in stickers)]
-    reading = read_plain("\n".join(line for line in lines if line.strip()))
     extras = records(item, "textExtra") or []
+    reading = _words(item, extras)
     tags = (read_plain(text(extra, "hashtagName", "textExtra.") or "").text.casefold() for extra in extras)
     of = _quoted(item)
     warnings = [read_plain(text(each, "text", "warnInfo.") or "").text for each in records(item, "warnInfo") or []]
@@ -71,11 +70,31 @@ def _quoted(item: Record) -> PostId | None:
     return None
 
 
+def _words(item: Record, extras: list[Record]) -> Reading:
+    """What is written below a video and on it. Names in it are those that accounts show, of several words too: their
+    places are told."""
+    places = []
+    for extra in extras:
+        start, end = count(extra, "start", "textExtra."), count(extra, "end", "textExtra.")
+        named = any(extra.get(key) for key in ("userUniqueId", "userId", "secUid"))
+        if named and start is not None and end is not None:
+            places.append((start, end))
+    below = read_marked(text(item, "desc") or "", places)
+    stickers = records(item, "stickersOnItem") or []
+    on = [read_plain(" ".join(texts(each, "stickerText", "stickers.") or [])) for each in stickers]
+    return Reading(
+        "\n".join(each.text for each in (below, *on) if each.text),
+        list(dict.fromkeys(link for each in (below, *on) for link in each.links)),
+        sum(each.mentions for each in (below, *on)),
+    )
+
+
 def _author(item: Record) -> Account | None:
-    """An object, or where a page carries it, a name beside a nickname."""
-    told = item.get("author")
-    if isinstance(told, str):
-        return Account(told, told, text(item, "nickname") or None, f"https://{HOST}/@{told}") if told else None
+    """An object, or where a page carries it, a name beside its number and a nickname."""
+    if isinstance(item.get("author"), str):
+        told, shown = text(item, "author"), read_plain(text(item, "nickname") or "").text
+        number = text(item, "authorId") or told
+        return Account(number, told, shown or None, f"https://{HOST}/@{told}") if told and number else None
     author = optional_record(item, "author")
     if author is None:
         return None

@@ -173,9 +173,7 @@ def _blocks(parent: Record, place: str) -> _Content:
         if kind == "text":
             _text_block(block, found, f"{place}content.")
         elif kind == "link":
-            found.plain(text(block, "title", f"{place}content."))
-            found.plain(text(block, "description", f"{place}content."))
-            found.linked(_target(text(block, "url", f"{place}content.")))
+            _link_block(block, found, f"{place}content.")
         elif kind == "poll":
             found.plain(text(block, "question", f"{place}content."))
             for answer in records(block, "answers", f"{place}content.") or []:
@@ -186,6 +184,19 @@ def _blocks(parent: Record, place: str) -> _Content:
             if kind != "image":
                 found.linked(text(block, "url", f"{place}content."))
     return found
+
+
+def _link_block(block: Record, found: _Content, place: str) -> None:
+    """A page and what it is about; the title of a blog's is often its name."""
+    target, title = _target(text(block, "url", place)), text(block, "title", place)
+    if target is not None and names_account(target):
+        masked, mentions = mask(account_words(tidy(title or ""), target))
+        found.lines.append(masked)
+        found.mentions += 1 + mentions
+    else:
+        found.plain(title)
+        found.linked(target)
+    found.plain(text(block, "description", place))
 
 
 def _text_block(block: Record, found: _Content, place: str) -> None:

@@ -1,6 +1,7 @@
 """Xiaohongshu (小红书, RedNote): notes as its own web pages load them, out of captures. Pure.
 
-A list shows a card of a note (title, author, likes), a note's own page all of it; names are written in two ways.
+A list shows a card of a note (title, author, likes), a note's own page all of it, as `note` beside its id; names are
+written in two ways. What was read from a page's markup has still less.
 """
 
 import re
@@ -28,9 +29,10 @@ def parse_note(payload: object, host: str, fetched_at: datetime) -> Post:
     """A note, or the card of one; a card's text is not all of it. Errors: ParseError."""
     given = record(payload, "note")
     item = record(_renamed(given, _DEEPEST), "note")
-    card = optional_record(item, "note_card") or item
-    native = text(item, "id") or text(card, "note_id") or ""
-    if _ID.fullmatch(native) is None:
+    card = optional_record(item, "note_card") or optional_record(item, "note") or item
+    told = (text(item, "id"), text(card, "note_id"))
+    native = next((each for each in told if each is not None and _ID.fullmatch(each)), None)
+    if native is None:
         raise ParseError("id", "missing or not the id of a note")
     title = read_words(text(card, "title") or text(card, "display_title") or "").text
     reading = read_words(text(card, "desc") or "")
@@ -39,14 +41,15 @@ def parse_note(payload: object, host: str, fetched_at: datetime) -> Post:
     whole = "desc" in card
     changed = _milliseconds(card, "last_update_time")
     created = _milliseconds(card, "time") or _corner(card, fetched_at)
-    if not (title or reading.text):
-        raise ParseError("note", "neither a title nor a text")
+    author, media = _author(card), _media(card)
+    if not (title or reading.text or media):
+        raise ParseError("note", "neither a title nor a text nor a picture")
     return Post(
         id=PostId(PLATFORM, native),
         host=host,
         fetched_at=fetched_at,
         parser_version=PARSER_VERSION,
-        author=_author(card),
+        author=author,
         url=f"https://{HOST}/explore/{native}",
         created_at=created,
         edited_at=changed if changed is not None and created is not None and changed > created else None,
@@ -56,8 +59,8 @@ def parse_note(payload: object, host: str, fetched_at: datetime) -> Post:
         hashtags=None if tags is None else [topic(name) for each in tags if (name := text(each, "name", "tag_list."))],
         mention_count=reading.mentions if whole else None,
         links=reading.links if whole else None,
-        media=_media(card),
-        likes=_count(counts, "liked_count"),
+        media=media,
+        likes=_count(counts, "liked_count") if "liked_count" in counts else _count(card, "likes"),
         reposts=_count(counts, "share_count") if "share_count" in counts else _count(counts, "shared_count"),
         replies=_count(counts, "comment_count"),
         raw=given,
@@ -76,7 +79,8 @@ def _renamed(value: Any, depth: int) -> Any:
 def _author(card: Record) -> Account | None:
     user = optional_record(card, "user") or {}
     native = text(user, "user_id", "user.")
-    name = text(user, "nickname", "user.") or text(user, "nick_name", "user.") or None
+    names = (text(user, "nickname", "user."), text(user, "nick_name", "user."), text(card, "author_name"))
+    name = next(filter(None, names), None)
     named = native or name
     if not named:
         return None
@@ -96,13 +100,16 @@ def _corner(card: Record, fetched_at: datetime) -> datetime | None:
     return None
 
 
-def _media(card: Record) -> list[Media]:
+def _media(card: Record) -> list[Media] | None:
+    """The pictures or the video of a note; None where none is told, as each note has one."""
     kind = "video" if text(card, "type") == "video" else "image"
     pictures = records(card, "image_list")
     if kind == "image" and pictures:
         return [Media("image", None, text(each, "url_default", "image_list.")) for each in pictures]
     cover = optional_record(card, "cover")
-    return [] if cover is None and kind == "image" else [Media(kind, None, text(cover or {}, "url_default", "cover."))]
+    if cover is None and kind == "image":
+        return None
+    return [Media(kind, None, text(cover or {}, "url_default", "cover."))]
 
 
 def _count(counts: Record, key: str) -> int | None:

@@ -102,7 +102,7 @@ async def _live(reading: Reading, board: str) -> tuple[dict[int, int], Answer]:
     found: dict[int, int] = {}
     for page in _list(answer.json()):
         for thread in _list(page.get("threads") if isinstance(page, dict) else None):
-            if isinstance(thread, dict) and _is_number(thread.get("no")) and _is_number(thread.get("last_modified")):
+            if isinstance(thread, dict) and _is_number(thread.get("no")) and _is_time(thread.get("last_modified")):
                 found[thread["no"]] = thread["last_modified"]
     return found, answer
 
@@ -136,3 +136,7 @@ def _list(value: Any) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 53
+
+
+def _is_time(value: Any) -> bool:
+    return _is_number(value) and value < 1 << 33

@@ -39,6 +39,8 @@ class _Place:
     def after(self, moments: list[int]) -> "_Place":
         """Once a page of these moments was read, the last of them last."""
         last = moments[-1]
+        if self.before is not None and last >= self.before:
+            return self  # later than was asked for: whoever is led there, is led in circles
         if any(moment != last for moment in moments):
             return _Place(last + 1, self.crowded)
         if len(moments) < LIMIT:

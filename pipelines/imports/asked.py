@@ -54,6 +54,6 @@ def _moment(option: str, value: str) -> datetime:
     """A moment of a command line, in UTC where it names no zone. Errors: ConfigError."""
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ConfigError(f"{option} {value}: not a moment such as 2026-01-01 or 2026-01-01T00:00:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
