@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import ConfigError, Exit, Interrupted, PostsweepError
+from pipelines.errors import ArchiveError, ConfigError, Exit, Interrupted, PostsweepError
 from pipelines.terminal import plain as _plain
 
 if TYPE_CHECKING:
@@ -237,10 +237,15 @@ def report(sweep: SweepOrArchive, of: OfSweep = None, out: Out = None, run: Run 
 @app.command()
 def status(sweep: SweepOrArchive, of: OfSweep = None, as_json: Json = False) -> int:
     """Say what stands of a sweep: its sources, gaps and runs. Works while it runs."""
+    from pipelines.archive import read_archive, sweep_ids
     from pipelines.config import place_of
     from pipelines.status import sweep_status
 
-    found = sweep_status(*place_of(sweep, of))
+    archive, id = place_of(sweep, of)
+    found = sweep_status(archive, id)
+    if of is not None and found["state"] == "absent":
+        known = ", ".join(sweep_ids(read_archive(archive))) or "none"
+        raise ArchiveError(f"{sweep}: no sweep {of}; sealed are: {known}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return Exit.DONE

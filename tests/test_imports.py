@@ -528,6 +528,8 @@ def test_an_import_is_told_and_reported_by_its_archive_and_id(tmp_path: Path) ->
     report = postsweep("report", "archive", "--sweep", "h1", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
     assert "weibo" in (tmp_path / "h1.html").read_text()
+    other = postsweep("status", "archive", "--sweep", "h2", cwd=tmp_path)
+    assert (other.returncode, other.stderr) == (1, "error: archive: no sweep h2; sealed are: h1\n")
     (tmp_path / "h1.toml").write_text(
         '[sweep]\nid = "h1"\nsince = 2025-12-31T00:00:00Z\nuntil = 2026-01-02T00:00:00Z\narchive = "archive"\n'
         'contact = "mailto:operator@example.org"\n'
