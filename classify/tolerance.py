@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.errors import ModelError
 from classify.model import Model, ModelSpec, load, prepare
 from classify.scoring import TOKEN_BUDGET, score_texts
 
@@ -53,9 +54,14 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--token-budget", type=int, default=TOKEN_BUDGET)
     chosen = parser.parse_args()
-    texts = chosen.file.read_text(encoding="utf-8").splitlines()
     spec = ModelSpec(chosen.model, engine=chosen.engine, device=chosen.device, dtype=chosen.dtype)
-    found = measured_tolerance(load(prepare(spec)), texts, chosen.token_budget)
+    try:
+        texts = chosen.file.read_text(encoding="utf-8").splitlines()
+        found = measured_tolerance(load(prepare(spec)), texts, chosen.token_budget)
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"{chosen.file}: not a text file that can be read ({error})")
+    except ModelError as error:
+        sys.exit(f"error: {error}")
     sys.stdout.write(f"{found:.2e} over {len(texts):,} texts\n")
 
 
