@@ -63,10 +63,10 @@ def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
     """
     store = Store(root, scope)
     if root.exists() and not root.is_dir():
-        raise ArchiveError(f"{root}: a file, not a folder; name another place under [sweep] archive")
+        raise ArchiveError(f"{root}: a file, not a folder; name another place for the archive")
     if not store.exists(_MARK):
         if root.is_dir() and any(entry.name not in ("tmp", "manifests", "leases") for entry in root.iterdir()):
-            raise ArchiveError(f"{root}: not an archive and not empty; name another folder under [sweep] archive")
+            raise ArchiveError(f"{root}: not an archive and not empty; name another folder for the archive")
         _make_root(root)
         store.create(_MARK, orjson.dumps({"format": FORMAT, "pseudonym_key": fingerprint}))
     mark = _marked(store)
@@ -84,7 +84,7 @@ def _make_root(root: Path) -> None:
             root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArchiveError(
-            f"{root}: no archive can be made there ({error.strerror}); name another place under [sweep] archive"
+            f"{root}: no archive can be made there ({error.strerror}); name another place for the archive"
         ) from None
 
 

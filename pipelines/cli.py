@@ -1,5 +1,6 @@
 """The command line. Heavy packages are imported inside commands, so that help answers at once."""
 
+import errno
 import json
 import os
 import signal
@@ -629,6 +630,9 @@ def _unexpected(error: Exception) -> int:
         return int(getattr(error, "exit_code", Exit.USAGE))
     if os.environ.get("POSTSWEEP_DEBUG"):
         raise error
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # a name that was given
+        sys.stderr.write(f"error: {_plain(str(error.filename))[:80]}...: the name is too long for a file; shorten it\n")
+        return Exit.USAGE
     told = _plain(str(error).partition("\n")[0])[:300]
     sys.stderr.write(f"internal error: {type(error).__name__}: {told}; set POSTSWEEP_DEBUG=1 to see where\n")
     return Exit.FAILED
