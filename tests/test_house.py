@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from crawlers.safety import ALLOWED_HOSTS
 from pipelines.config import ClassifyPart, ClusterPart, RecheckPart, SourcePart, SweepPart
+from pipelines.imports.registry import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"crawlers", "classify", "cluster", "pipelines"}
@@ -57,6 +58,13 @@ def test_the_page_of_settings_tells_each_variable_of_the_environment_that_is_rea
     sources = [path.read_text(encoding="utf-8") for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     read = {name for text in sources for name in re.findall(r"\"((?:POSTSWEEP|HF|DASK)_[A-Z_]+)\"", text)}
     assert read - {ALLOWED_HOSTS} <= set(re.findall(r"`(\w+)`", SETTINGS.read_text(encoding="utf-8")))
+
+
+def test_each_kind_of_import_and_each_checker_has_a_row_on_its_page() -> None:
+    checkers = {path.stem for path in (ROOT / "crawlers/rechecks").glob("[a-z]*.py")}
+    for page, names in (("imports.md", {"table", *KINDS}), ("recheck.md", checkers)):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert names <= set(re.findall(r"^\| `?([\w-]+)", text, re.MULTILINE)), page
 
 
 def test_links_between_pages_lead_to_files_and_headings_that_are_there() -> None:
