@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import dask
@@ -50,7 +51,8 @@ class ClusterSpec:
 def open_cluster(spec: ClusterSpec) -> Iterator[Client]:
     """Gives a client of the cluster for the time of a `with` block; a local cluster ends with it.
 
-    Errors: ClusterError when nothing answers at the address, no worker is there, or a `cuda` cluster cannot be.
+    Errors: ClusterError when nothing answers at the address, no worker is there, a `cuda` cluster cannot be, or
+    the folder for temporary files cannot.
     """
     with dask.config.set({**_DASK, "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
         if spec.kind == "address":
@@ -75,7 +77,7 @@ def _started(spec: ClusterSpec) -> LocalCluster:
         "worker_dashboard_address": "127.0.0.1:0",
         "memory_limit": 0,
         "silence_logs": 40,
-        "local_directory": os.environ.get("POSTSWEEP_SCRATCH"),
+        "local_directory": _scratch(),
         "env": WORKER_ENVIRONMENT,
         "preload": ["cluster.interrupts"],
     }
@@ -94,6 +96,19 @@ def _started(spec: ClusterSpec) -> LocalCluster:
             f'cluster.kind "cuda": no GPU can be used here ({error}); see what nvidia-smi says, or set "local"'
         ) from error
     return devices
+
+
+def _scratch() -> str | None:
+    """The folder of the workers' temporary files, where the environment names one."""
+    named = os.environ.get("POSTSWEEP_SCRATCH") or None
+    try:
+        if named is not None:
+            Path(named).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(
+            f"POSTSWEEP_SCRATCH: no folder {named} can be made ({error.strerror}); name another folder"
+        ) from None
+    return named
 
 
 def _connect(address: str) -> Client:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from pipelines.errors import ArchiveError, KeyMismatchError
-from pipelines.store import Store
+from pipelines.store import Store, disk_errors
 
 FORMAT = 2
 """The layout that this code writes. It reads this one and earlier ones, whose manifests it gives in the words of today.
@@ -63,10 +63,11 @@ def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
     """
     store = Store(root, scope)
     if root.exists() and not root.is_dir():
-        raise ArchiveError(f"{root}: a file, not a folder; name another place under [sweep] archive")
+        raise ArchiveError(f"{root}: a file, not a folder; name another place for the archive")
     if not store.exists(_MARK):
         if root.is_dir() and any(entry.name not in ("tmp", "manifests", "leases") for entry in root.iterdir()):
-            raise ArchiveError(f"{root}: not an archive and not empty; name another folder under [sweep] archive")
+            raise ArchiveError(f"{root}: not an archive and not empty; name another folder for the archive")
+        _make_root(root)
         store.create(_MARK, orjson.dumps({"format": FORMAT, "pseudonym_key": fingerprint}))
     mark = _marked(store)
     if mark["pseudonym_key"] != fingerprint:
@@ -75,6 +76,16 @@ def open_archive(root: Path, scope: str, fingerprint: str) -> Store:
             "set POSTSWEEP_KEY_FILE to the archive's key, or name another archive"
         )
     return store
+
+
+def _make_root(root: Path) -> None:
+    try:
+        with disk_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArchiveError(
+            f"{root}: no archive can be made there ({error.strerror}); name another place for the archive"
+        ) from None
 
 
 def refuse_erasing(store: Store) -> None:

@@ -1,5 +1,6 @@
 """The command line. Heavy packages are imported inside commands, so that help answers at once."""
 
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import ConfigError, Exit, Interrupted, PostsweepError
+from pipelines.errors import ArchiveError, ConfigError, Exit, Interrupted, PostsweepError
 from pipelines.terminal import plain as _plain
 
 if TYPE_CHECKING:
@@ -239,10 +240,15 @@ def report(sweep: SweepOrArchive, of: OfSweep = None, out: Out = None, run: Run 
 @app.command()
 def status(sweep: SweepOrArchive, of: OfSweep = None, as_json: Json = False) -> int:
     """Say what stands of a sweep: its sources, gaps and runs. Works while it runs."""
+    from pipelines.archive import read_archive, sweep_ids
     from pipelines.config import place_of
     from pipelines.status import sweep_status
 
-    found = sweep_status(*place_of(sweep, of))
+    archive, id = place_of(sweep, of)
+    found = sweep_status(archive, id)
+    if of is not None and found["state"] == "absent":
+        known = ", ".join(sweep_ids(read_archive(archive))) or "none"
+        raise ArchiveError(f"{sweep}: no sweep {of}; sealed are: {known}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return Exit.DONE
@@ -640,6 +646,9 @@ def _unexpected(error: Exception) -> int:
         return int(getattr(error, "exit_code", Exit.USAGE))
     if os.environ.get("POSTSWEEP_DEBUG"):
         raise error
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # a name that was given
+        sys.stderr.write(f"error: {_plain(str(error.filename))[:80]}...: the name is too long for a file; shorten it\n")
+        return Exit.USAGE
     told = _plain(str(error).partition("\n")[0])[:300]
     sys.stderr.write(f"internal error: {type(error).__name__}: {told}; set POSTSWEEP_DEBUG=1 to see where\n")
     return Exit.FAILED

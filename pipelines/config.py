@@ -436,10 +436,13 @@ def named_place(target: Path, sweep: str | None) -> tuple[Path, str] | None:
     """
     if target.is_dir():
         if sweep is None:
-            raise ConfigError(f"{target}: an archive holds many sweeps; name one with --sweep")
+            raise ConfigError(
+                f'{target}: an archive holds many sweeps; name one with --sweep (postsweep sql {target} "from sweeps")'
+            )
         return target.resolve(), sweep
     if sweep is not None:
-        raise ConfigError(f"--sweep goes with an archive's folder; {target} is a file")
+        there = "is a file" if target.exists() else "is not there"
+        raise ConfigError(f"--sweep goes with an archive's folder; {target} {there}")
     return None
 
 
@@ -465,8 +468,12 @@ def _addresses(part: SourcePart, folder: Path) -> tuple[str, ...]:
         path = folder / Path(part.urls).expanduser()
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: the list of addresses cannot be read ({type(error).__name__})") from None
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: the list of addresses cannot be read ({error.strerror}); correct urls in the sweep file"
+            ) from None
+        except ValueError:
+            raise ConfigError(f"{path}: the list of addresses is not UTF-8; save it as UTF-8") from None
         told = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
     found = [(place, line.strip()) for place, line in told if line.strip() and not line.lstrip().startswith("#")]
     home = part.source.authority

@@ -88,13 +88,14 @@ def create_key(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigError(f"{path}: others than its owner can read this pseudonym key; run chmod 600 on it")
-        text = path.read_text(encoding="ascii")
+        text = path.read_bytes().decode("ascii", errors="replace")
+        mode = path.stat().st_mode
     except OSError as error:
-        raise ConfigError(f"{path}: the pseudonym key cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        text = ""
+        raise ConfigError(
+            f"{path}: the pseudonym key cannot be read ({error.strerror}); correct POSTSWEEP_KEY_FILE or the file"
+        ) from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"{path}: others than its owner can read this pseudonym key; run chmod 600 on it")
     return _parse(text, str(path))
 
 

@@ -114,6 +114,8 @@ def main() -> int:
     options.add_argument("platforms", nargs="*")
     options.add_argument("--record", action="store_true")
     asked = options.parse_args()
+    if not cases(*asked.platforms):
+        options.error(f"no fixture of {', '.join(asked.platforms)} under tests/fixtures")
     differ = 0
     for case in cases(*asked.platforms):
         before = case.expected.read_text(encoding="utf-8") if case.expected.exists() else ""

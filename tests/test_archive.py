@@ -395,6 +395,12 @@ def test_a_folder_with_other_things_in_it_is_not_taken_for_an_archive(tmp_path: 
         open_store(tmp_path)
 
 
+def test_an_archive_that_cannot_be_made_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "archive").symlink_to(tmp_path / "disk_that_is_not_mounted")
+    with pytest.raises(ArchiveError, match=r"archive: no archive can be made there .*; name another place"):
+        open_store(tmp_path / "archive")
+
+
 def _posts_part(root: Path) -> Path:
     return sorted(root.glob("posts/*/*/*.parquet"))[-1]
 

@@ -102,6 +102,15 @@ def never(number: int) -> None:
     threading.Event().wait(60)
 
 
+def test_a_folder_for_temporary_files_that_cannot_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").touch()
+    monkeypatch.setenv("POSTSWEEP_SCRATCH", str(tmp_path / "scratch"))
+    with pytest.raises(ClusterError, match=r"POSTSWEEP_SCRATCH: .*; name another folder"), open_cluster(ClusterSpec()):
+        raise AssertionError("no cluster can be open")
+
+
 def test_a_scheduler_that_is_gone_is_told(tmp_path: Path) -> None:
     with cluster_by_hand(tmp_path) as by_hand:
         by_hand.workers(1)

@@ -12,7 +12,7 @@ from cluster.open import ClusterSpec
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.source import Source
 from pipelines.classify import RunRequest, classify_sweep
-from pipelines.config import SourcePart, example, load_sweep
+from pipelines.config import SourcePart, example, load_sweep, named_place
 from pipelines.crawl import crawl_sweep
 from pipelines.erasure.erase import erase, foresee
 from pipelines.erasure.targets import Request
@@ -204,6 +204,29 @@ def test_a_key_file_that_is_named_and_not_there_is_an_error(tmp_path: Path, monk
     with pytest.raises(ConfigError, match="does not exist"):
         load_key()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_file_that_is_a_folder_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTSWEEP_KEY", raising=False)
+    monkeypatch.setenv("POSTSWEEP_KEY_FILE", str(tmp_path))
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\); correct POSTSWEEP_KEY_FILE"):
+        load_key()
+
+
+def test_a_list_of_addresses_that_is_not_there_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    wechat = '\n[[source]]\nplatform = "wechat"\nkind = "articles"\nurls = "articles.txt"\n'
+    path.write_text(one_source("https://one.example") + wechat)
+    with pytest.raises(ConfigError, match=r"articles.txt: .* read \(No such file or directory\); correct urls"):
+        load_sweep(path)
+
+
+def test_a_sweep_s_id_beside_a_place_that_is_no_archive_says_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").touch()
+    for name, said in (("sweep.toml", "is a file"), ("archvie", "is not there")):
+        with pytest.raises(ConfigError, match=f"--sweep goes with an archive's folder; .*{name} {said}"):
+            named_place(tmp_path / name, "d1")
 
 
 def test_a_key_of_another_length_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
+import ast
 import json
+from importlib import import_module
+from inspect import getsource
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from crawlers.catalogue.about import FIELDS
 from crawlers.platforms.feed import NotAFeedError
 from crawlers.post import ParseError, Post
 from crawlers.run import spider_of
+from crawlers.sighting import STATES
 from pipelines.platforms_page import page
 from tests.hostile import LONG, altered, hurt
 from tests.parser_fixtures import Case, cases, posts_in
@@ -50,6 +54,13 @@ def test_each_platform_that_can_be_read_has_a_spider(platform: str) -> None:
 
 def test_the_page_of_platforms_is_made_from_the_catalogue() -> None:
     assert (Path(__file__).parent.parent / "docs" / "platforms.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("platform", LIVE)
+def test_the_catalogue_names_each_finding_that_a_platform_s_checker_can_tell(platform: str) -> None:
+    checker = import_module(f"crawlers.rechecks.{platform}")
+    told = {node.value for node in ast.walk(ast.parse(getsource(checker))) if isinstance(node, ast.Constant)}
+    assert told & set(STATES) - {"alive", "edited"} <= set(PLATFORMS[platform].removals)
 
 
 @pytest.mark.parametrize("parser", PARSERS)

@@ -529,6 +529,14 @@ def test_an_import_is_told_and_reported_by_its_archive_and_id(tmp_path: Path) ->
     report = postsweep("report", "archive", "--sweep", "h1", cwd=tmp_path)
     assert report.returncode == 0, report.stderr
     assert "weibo" in (tmp_path / "h1.html").read_text()
+    other = postsweep("status", "archive", "--sweep", "h2", cwd=tmp_path)
+    assert (other.returncode, other.stderr) == (1, "error: archive: no sweep h2; sealed are: h1\n")
+
+
+def test_a_name_that_no_file_can_have_is_a_mistake_of_one_line(tmp_path: Path) -> None:
+    told = postsweep("status", "x" * 300, cwd=tmp_path)
+    assert told.returncode == 2
+    assert told.stderr == f"error: {'x' * 80}...: the name is too long for a file; shorten it\n"
     (tmp_path / "h1.toml").write_text(
         '[sweep]\nid = "h1"\nsince = 2025-12-31T00:00:00Z\nuntil = 2026-01-02T00:00:00Z\narchive = "archive"\n'
         'contact = "mailto:operator@example.org"\n'

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -336,3 +338,18 @@ def test_what_a_killed_preparation_left_is_removed_after_a_day(tmp_path: Path, m
     with pytest.raises(ModelError, match="cannot be had"):
         prepare("default")
     assert [path.name for path in (tmp_path / "models").iterdir()] == [new.name]
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "said"),
+    [("gone.txt", "default", "gone.txt: not a text file"), ("a.txt", "gone", "model gone: no such folder")],
+)
+def test_what_a_tolerance_cannot_be_measured_of_is_told_in_one_line(
+    tmp_path: Path, file: str, model: str, said: str
+) -> None:
+    (tmp_path / "a.txt").write_text("The ferry runs again from Monday.\n", encoding="utf-8")
+    command = [sys.executable, "-m", "classify.tolerance", str(tmp_path / file), "--model", model]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode in {1, 2}
+    assert said in told.stderr.splitlines()[-1]
+    assert "Traceback" not in told.stderr

@@ -38,8 +38,9 @@ ABOUT = About(
     keys=("POSTSWEEP_BLUESKY_IDENTIFIER", "POSTSWEEP_BLUESKY_APP_PASSWORD"),
     keyed=("search",),
     removals=findings(
-        removed_by_author="record gone, account active; account `deleted` or `deactivated`",
-        removed_by_platform="account `takendown` or `suspended`; label `!takedown`",
+        removed_by_author="record gone, account active",
+        removed_by_platform="account `takendown` or `suspended`; label `!takedown`; a record that the server withholds",
+        account_gone="account `deleted` or `deactivated`, and not moved to another server",
         unknown="an AppView leaves the post out, and the PDS says nothing",
     ),
     verified=("recording", "real server"),

@@ -20,6 +20,10 @@ ABOUT = About(
     notes=remarks(likes="upvotes", reply_to="a comment's parent by native id", replies="all comments below"),
     costs="free; each server has its own limits",
     terms="each server has its own",
-    removals=findings(removed_by_author="`deleted`", removed_by_platform="`removed`", unknown="404, `Tombstone`"),
+    removals=findings(
+        removed_by_author="`deleted`",
+        removed_by_platform="`removed`, also in the log of the moderators",
+        unknown="404, `Tombstone`",
+    ),
     verified=("recording", "documentation"),
 )

@@ -22,6 +22,8 @@ ABOUT = About(
     costs="free",
     terms="pages for visitors, robots.txt is heeded; a channel can turn its preview off",
     removals=findings(
+        removed_by_platform="a notice in place of the channel: terms of service, copyright",
+        restricted="a notice in place of the channel: local laws, pornographic content",
         unknown="the embedded message is not found: gone, and nobody says why",
     ),
     verified=("recording", "documentation"),

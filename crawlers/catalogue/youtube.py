@@ -46,7 +46,11 @@ ABOUT = About(
     ),
     costs="free; the API counts 1 unit a request, 10,000 a day",
     terms="developers' policies: API data older than 30 days is to be refreshed or deleted",
-    removals=findings(unknown="a video or comment that the API does not list any more: nobody says why"),
+    removals=findings(
+        removed_by_platform="`uploadStatus` is `rejected`",
+        restricted="`privacyStatus` is `private`",
+        unknown="a video or comment that the API does not list any more: nobody says why",
+    ),
     verified=("recording", "documentation"),
     keys=(KEY,),
     keyed=("videos", "comments"),
