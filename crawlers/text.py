@@ -50,7 +50,7 @@ _TARGET = re.compile(
     rf"(?P<url>{_URL})|(?P<account>{_SCHEMED}|{_HOST}bsky\.social\b(?!/)|{_BLOG}\b(?!/)|{_HANDLE})|(?P<bare>{_BARE})",
     re.IGNORECASE,
 )
-_HINT = re.compile(r"[@＠/:]|bsky\.social", re.IGNORECASE)
+_HINT = re.compile(r"[@＠/:]|bsky\.social|\.tumblr\.com", re.IGNORECASE)
 """What a line holds that `_TARGET` finds anything in: most lines have none, and are told in a tenth of the time."""
 _ADDRESS = re.compile(_URL, re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

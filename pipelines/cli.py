@@ -265,19 +265,33 @@ def status(sweep: SweepOrArchive, of: OfSweep = None, as_json: Json = False) -> 
 
 @app.command()
 def recheck(
-    sweep: Sweep,
+    sweep: SweepOrArchive,
+    of: OfSweep = None,
     number: Annotated[
         int | None, typer.Option("--round", min=1, help="Which round. Default: the open one, or the next.")
+    ] = None,
+    contact: Annotated[
+        str | None, typer.Option(help="With an archive: your address or URL for the user agent, mailto:... or https://...")
+    ] = None,
+    confirm_after: Annotated[
+        float | None,
+        typer.Option(min=0, help="With an archive: minutes from the first visit to the second. Default: 60."),
     ] = None,
 ) -> int:
     """Visit the posts of a sealed sweep again: still there, edited, or gone and by whose hand.
 
     A removal counts after a second visit. The same command again goes on where it was stopped.
     """
-    config = _load(sweep)
+    from pipelines.config import named_place
     from pipelines.progress import open_progress
-    from pipelines.recheck import recheck_sweep
+    from pipelines.recheck import config_for, recheck_sweep
 
+    if (place := named_place(sweep, of)) is not None:
+        config = config_for(*place, contact, confirm_after)
+    elif contact is not None or confirm_after is not None:
+        raise ConfigError("--contact and --confirm-after go with an archive's folder; the sweep file says both")
+    else:
+        config = _load(sweep)
     found = recheck_sweep(config, number, open_progress())
     typer.echo("\n".join(map(_plain, _round_lines(found.manifest))))
     if found.redacted is not None and found.redacted.receipt is not None:

@@ -287,6 +287,20 @@ class SourcePart(_Part):
         )
 
 
+class HostPart(SourcePart):
+    """One `[[recheck.source]]`: a host to ask. What else the kind reads of it, a recheck does not need."""
+
+    @field_validator("value")
+    @classmethod
+    def _of_kind(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return value
+
+    @field_validator("urls")
+    @classmethod
+    def _listed(cls, value: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        return value
+
+
 def _kind(info: ValidationInfo) -> SourceKind | None:
     """The kind of a source whose platform and kind are right so far."""
     about = LIVE.get(info.data.get("platform", ""))
@@ -311,7 +325,7 @@ class RecheckPart(_Part):
     removed_by_author: Keeping = "redact"
     removed_by_platform: Keeping = "keep"
     probe_holes: int = Field(default=500, ge=0, le=1_000_000, strict=True)
-    source: tuple[SourcePart, ...] = ()
+    source: tuple[HostPart, ...] = ()
 
     @property
     def redacts(self) -> tuple[str, ...]:
@@ -495,7 +509,7 @@ def _keys(location: tuple[str | int, ...]) -> list[str]:
     if location[:2] == ("classify", "models"):
         return list(ModelPart.model_fields)
     if location[:2] == ("recheck", "source"):
-        return list(SourcePart.model_fields)
+        return list(HostPart.model_fields)
     return list((parts[str(location[0])] if location else SweepConfig).model_fields)
 
 

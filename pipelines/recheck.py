@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from cluster.open import ClusterSpec, open_cluster
 from cluster.tasks import run_tasks, slots
@@ -27,6 +29,7 @@ from crawlers.source import Source
 from pipelines.archive import (
     Manifest,
     moment,
+    read_archive,
     refuse_changed,
     refuse_erasing,
     reopen_archive,
@@ -37,6 +40,7 @@ from pipelines.archive import (
 from pipelines.config import SourcePart, SweepConfig
 from pipelines.crawl import deal_hosts, run_process
 from pipelines.erasure.erase import Outcome, redact_posts
+from pipelines.erasure.ledger import read_ledger
 from pipelines.errors import ArchiveError, ConfigError, Exit
 from pipelines.keys import key_for
 from pipelines.lease import Lease, held
@@ -75,6 +79,24 @@ class Rechecked:
     def exit(self) -> Exit:
         """With gaps where a host could not be visited to its end."""
         return Exit.GAPS if self.manifest["gaps"] else Exit.DONE
+
+
+def config_for(archive: Path, sweep: str, contact: str | None, confirm_after: float | None) -> SweepConfig:
+    """What a sweep file would say of a sealed sweep that has none, as an import. Errors: ConfigError, ArchiveError."""
+    if contact is None:
+        raise ConfigError("name --contact, how a server's operator reaches you: mailto:... or https://...")
+    sealed = sweep_manifest(read_archive(archive), sweep)
+    if sealed is None:
+        raise ArchiveError(f"{archive}: no sealed sweep {sweep}")
+    minutes = {} if confirm_after is None else {"confirm_after_minutes": confirm_after}
+    window = {key: datetime.fromisoformat(sealed["window"][key]) for key in ("since", "until")}
+    part = {"id": sweep, **window, "archive": str(archive), "contact": contact}
+    try:
+        return SweepConfig.model_validate({"sweep": part, "recheck": minutes})
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        option = "--confirm-after" if first["loc"][0] == "recheck" else "--contact"
+        raise ConfigError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def recheck_sweep(config: SweepConfig, number: int | None, progress: Progress) -> Rechecked:
@@ -159,7 +181,7 @@ def _plan(  # noqa: PLR0917 - the round among what it belongs to
     with disk_errors(store.root), TemporaryDirectory(dir=store.scratch(private=True)) as scratch:
         folder = store.path(scratch) / "plan"
         folder.mkdir(mode=PRIVATE_FOLDER)
-        writer, holes = PlanWriter(folder, 1), Holes(names, config.recheck.probe_holes if of.number == 1 else 0)
+        writer, holes = PlanWriter(folder, 1), _holes(store, config, names, of)
         for row in _posts(store, sweep, before):
             source = hosts.of(row)
             group = names.source_hash(source)
@@ -170,6 +192,11 @@ def _plan(  # noqa: PLR0917 - the round among what it belongs to
         lease.check(store)
         store.move_folder(folder.relative_to(store.root).as_posix(), of.private, private=True)
     store.create(opened, orjson.dumps(noted))
+
+
+def _holes(store: Store, config: SweepConfig, names: Pseudonyms, of: Round) -> Holes:
+    most = config.recheck.probe_holes if of.number == 1 else 0
+    return Holes(names, read_ledger(store, names), most)
 
 
 def _posts(store: Store, sweep: Manifest, before: Manifest | None) -> Iterator[Row]:
@@ -231,7 +258,7 @@ class _Hosts:
             found = Source(platform, recheck.home, _NOWHERE)
         elif shown is not None:
             found = shown
-        elif authority and urlsplit(f"https://{authority}").hostname:
+        elif "." in (urlsplit(f"https://{authority}").hostname or ""):  # a table of posts need not say a host
             found = Source(platform, f"https://{authority}", _NOWHERE)
         else:
             return Source(platform, "", _NOWHERE)

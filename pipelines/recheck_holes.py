@@ -6,34 +6,75 @@ What was there before the sweep came and what never was cannot be told apart, so
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from crawlers.post import PostId
 from crawlers.pseudonyms import Pseudonyms
 from crawlers.rechecks import RECHECKS
 from crawlers.sighting import ALBUM, GONE, REMOVALS, SERVICE
 from crawlers.source import Source
+from pipelines.erasure.ledger import Ledger
 from pipelines.recheck_rounds import PROBE, PlanWriter, Round, Row, shards_of
 from pipelines.store import Store
 
 _LEFT = "holes.json"
+_KEPT = 1 << 18
+"""Numbers of a channel or forum that are held, the newest."""
 _THERE = "there, and not in the sweep"
 _TOLD = frozenset({ALBUM, SERVICE, GONE})
 
 
-class Holes:
-    """Takes the posts of a plan, eight bytes of each, and lists the ids that are missing between them. Of more than
-    `most` in a channel or forum the newest are asked for."""
+@dataclass
+class _Sequence:
+    """The newest numbers of one sequence, and how far it reaches."""
 
-    def __init__(self, names: Pseudonyms, most: int) -> None:
+    newest: "array[int]" = field(default_factory=lambda: array("q"))
+    count: int = 0
+    lowest: int = 1 << 62
+    highest: int = 0
+
+    def add(self, number: int) -> None:
+        """Takes a number that is there."""
+        self.count += 1
+        self.lowest, self.highest = min(self.lowest, number), max(self.highest, number)
+        self.newest.append(number)
+        if len(self.newest) > 2 * _KEPT:
+            self.newest = array("q", self.sorted()[-_KEPT:].tobytes())
+
+    def sorted(self) -> NDArray[np.int64]:
+        """The numbers that are kept, ascending."""
+        return np.sort(np.frombuffer(self.newest, np.int64))
+
+    def missing(self) -> Iterator[int]:
+        """The numbers that are missing among those that are kept, the newest first."""
+        known = self.sorted()
+        for place in reversed(np.flatnonzero(np.diff(known) > 1).tolist()):
+            yield from range(int(known[place + 1]) - 1, int(known[place]), -1)
+
+    @property
+    def holes(self) -> int:
+        """How many are missing in all."""
+        return self.highest - self.lowest + 1 - self.count
+
+
+class Holes:
+    """Takes the posts of a plan and lists the ids that are missing between them, the newest `most` of each channel or
+    forum. What was erased is not asked for. Holds `_KEPT` numbers of each, however many there are."""
+
+    def __init__(self, names: Pseudonyms, ledger: Ledger, most: int) -> None:
         self._names = names
+        self._ledger = ledger
         self._most = most
         self._sources: dict[str, Source] = {}
-        self._numbers: dict[tuple[str, str], array[int]] = {}
+        self._sequences: dict[tuple[str, str], _Sequence] = {}
 
     def add(self, group: str, source: Source, row: Row) -> None:
         """Takes a post that `source` is asked for."""
@@ -43,21 +84,23 @@ class Holes:
         found = recheck.sequence(source.kind, row["global_id"])
         if found is not None:
             self._sources[group] = source
-            self._numbers.setdefault((group, found[0]), array("q")).append(found[1])
+            self._sequences.setdefault((group, found[0]), _Sequence()).add(found[1])
 
     def write(self, folder: Path) -> None:
         """Writes the plans of the pass that asks for the holes, and how many are left out of them."""
         writer, left = PlanWriter(folder, PROBE), Counter[str]()
-        for (group, before), numbers in sorted(self._numbers.items()):
-            known = sorted(numbers)
-            source, asked = self._sources[group], 0
-            for upper, lower in zip(reversed(known), [*reversed(known[:-1])], strict=False):
-                count = max(0, upper - lower - 1)
-                take = min(count, self._most - asked)
-                for number in range(upper - 1, upper - 1 - take, -1):
-                    writer.add(group, source, self._row(source.platform, f"{before}{number}"))
-                asked += take
-                left[group] += count - take
+        for (group, before), sequence in sorted(self._sequences.items()):
+            source, asked, erased = self._sources[group], 0, 0
+            for number in sequence.missing():
+                if asked == self._most:
+                    break
+                row = self._row(source.platform, f"{before}{number}")
+                if self._ledger.erased.holds("post", row["uid"]):
+                    erased += 1
+                    continue
+                writer.add(group, source, row)
+                asked += 1
+            left[group] += sequence.holes - asked - erased
         writer.close()
         noted = folder / _LEFT
         noted.touch(mode=0o600)

@@ -87,6 +87,8 @@ def test_videos_and_comments_are_asked_for_fifty_at_once_and_nobody_says_why_one
                 item["status"] = {"uploadStatus": "rejected", "rejectionReason": "copyright"}
             if item["id"] == "vid00004xyz":
                 item["status"] = {"uploadStatus": "processed", "privacyStatus": "unlisted"}
+            if item["id"] == "vid00006xyz":
+                item["status"] = {"uploadStatus": "deleted"}
             if item["id"] == "vid00005xyz":
                 item["snippet"]["title"] = "Ferry log, corrected"
         return status, headers, json.dumps(told).encode()
@@ -96,11 +98,11 @@ def test_videos_and_comments_are_asked_for_fifty_at_once_and_nobody_says_why_one
         found = found_of(source, known, KEYED)
         asked = list(server.asked)
     told = dict(zip([each.uid for each in known], found, strict=True))
-    assert [told[f"yt:video:vid0000{number}xyz"] for number in (3, 4, 5, 7)] == [
-        "removed_by_platform", "alive", "edited", "gone"
+    assert [told[f"yt:video:vid0000{number}xyz"] for number in (3, 4, 5, 6, 7)] == [
+        "removed_by_platform", "alive", "edited", "gone", "gone"
     ]  # fmt: skip
     assert [told[f"yt:comment:{native}"] for native in comments] == ["alive", "gone", "alive"]
-    assert sorted(told.values()).count("alive") == 63 - 4
+    assert sorted(told.values()).count("alive") == 63 - 5
     assert len(asked) == 3
 
 

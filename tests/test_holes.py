@@ -1,16 +1,24 @@
 """Ids that are missing in a channel or a forum: the first round asks for them and tells what took them."""
 
 import json
+import random
+from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
 
+from crawlers.post import PostId
+from crawlers.pseudonyms import Pseudonyms
+from pipelines.recheck_holes import _KEPT, _Sequence
 from tests.discourse_server import SINCE, Discourse, discourse, forum, post
-from tests.jobs import postsweep
+from tests.jobs import KEY, postsweep
 from tests.sweeps import SWEEP, one_source
-from tests.telegram_server import Telegram, harbour, telegram
+from tests.telegram_server import Message, Telegram, harbour, telegram
+
+NAMES = Pseudonyms(bytes.fromhex(KEY))
 
 
 def swept(folder: Path, url: str, platform: str, kind: str, recheck: str = "") -> None:
@@ -68,6 +76,24 @@ def test_missing_messages_of_a_channel_are_told_from_albums_and_messages_of_serv
     assert "missing ids at" in status.stdout
 
 
+def test_what_was_erased_is_not_asked_for_again(tmp_path: Path) -> None:
+    state = Telegram(channels={"harbour_notes": {number: message(number) for number in range(1, 21)}})
+    with telegram(state) as server:
+        swept(tmp_path, server.url, "telegram", "channel")
+        uid = NAMES.post(PostId("telegram", "https://t.me/harbour_notes/7"))
+        done = postsweep("erase", "archive", "--post", uid, "--yes", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        state.channels["harbour_notes"].pop(9)
+        before = len(server.asked)
+        told, _ = rechecked(tmp_path)
+        asked = [path for path in server.asked[before:] if "/7?" in path]
+    assert (asked, told["holes"], told["counts"]["posts"]) == ([], [], 19)
+
+
+def message(number: int) -> Message:
+    return Message(number, SINCE + timedelta(hours=1, minutes=number), f"Ferry {number} left on time.")
+
+
 def test_missing_posts_of_a_forum_are_told_by_whom_they_were_taken_and_the_newest_are_asked_for(tmp_path: Path) -> None:
     state = forum()
     with discourse(state) as server:
@@ -98,3 +124,15 @@ def test_no_missing_id_is_asked_for_where_the_sweep_file_says_so(tmp_path: Path)
         swept(tmp_path, server.url, "discourse", "posts", "probe_holes = 0")
         told, _ = rechecked(tmp_path)
     assert (told["holes"], told["counts"]["states"]["alive"]) == ([], 8)
+
+
+def test_the_newest_missing_numbers_are_found_whatever_their_order_and_the_rest_is_counted() -> None:
+    present = [*range(1, 3_000_000, 5), 2_999_990]
+    sequence = _Sequence()
+    for number in random.Random(3).sample(present, len(present)):
+        sequence.add(number)
+    newest = list(islice(sequence.missing(), 1000))
+    known = set(present)
+    assert newest == list(islice((number for number in range(max(known), 0, -1) if number not in known), 1000))
+    assert sequence.holes == max(known) - len(known)
+    assert len(sequence.newest) <= 2 * _KEPT

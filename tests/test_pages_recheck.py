@@ -197,7 +197,7 @@ def test_a_digest_of_an_accounts_list_is_no_text_to_compare_an_article_with(tmp_
     assert done.returncode == 0, done.stderr
     with wechat(WeChat(dict(TITLES))) as server:
         head = one_source(server.url).partition("[[source]]")[0].replace("[sweep]", "[sweep]\ndelay_seconds = 0.0")
-        part = f'platform = "wechat"\nurl = "{server.url}"\nurls = ["{server.url}"]\nallow_private = true\n'
+        part = f'platform = "wechat"\nurl = "{server.url}"\nallow_private = true\n'
         (tmp_path / "sweep.toml").write_text(f"{head}{ROUNDS}{part}")
         done = postsweep("recheck", "sweep.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -403,3 +403,25 @@ def test_a_round_that_is_killed_again_and_again_ends_as_one_that_was_not(
         verified(folder)
         digests.append((told(folder, 1)["digest"], told(folder, 1)["counts"]))
     assert digests[0] == digests[1]
+
+
+def test_a_sweep_without_a_file_is_visited_by_its_archive_and_its_platforms_own_home(tmp_path: Path) -> None:
+    lines = "".join(f'{{"id": "{number}", "text": "Ferry {number}", "at": 1767268800}}\n' for number in range(3))
+    (tmp_path / "posts.jsonl").write_text(lines)
+    (tmp_path / "map.toml").write_text(
+        'platform = "mastodon"\n[columns]\nid = "id"\ntext = "text"\ncreated_at = "at"\n'
+    )
+    done = postsweep("import", "table", "posts.jsonl", "--map", "map.toml", "--sweep", "h1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for options, said in (
+        ((), "name --contact"),
+        (("--contact", "me"), "--contact: must be how a server's operator reaches you"),
+        (("--contact", "mailto:a@b.example", "--round", "7"), "round 1 of sweep h1 comes first"),
+    ):
+        refused = postsweep("recheck", "archive", "--sweep", "h1", *options, cwd=tmp_path)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stderr
+    asked = ("recheck", "archive", "--sweep", "h1", "--contact", "mailto:operator@example.org", "--confirm-after", "0")
+    found = postsweep(*asked, cwd=tmp_path)
+    assert found.returncode == 3, found.stderr
+    assert "round 1: 3 posts; unknown 3" in found.stdout
+    assert "nothing says which host to ask" in found.stdout

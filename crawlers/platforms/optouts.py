@@ -12,7 +12,7 @@ from typing import Any
 OPTED_OUT = "the author opted out"
 """The reason of a reject."""
 
-_TOLD_IN = ("account", "reblog", "post", "author", "reason", "record", "value", "labels")
+_TOLD_IN = ("account", "reblog", "post", "author", "reason", "record", "value", "labels", "commit")
 _SIGNED_IN_ONLY = "!no-unauthenticated"
 
 

@@ -51,6 +51,8 @@ def _read(known: Known, item: dict[str, Any], parse: Callable[..., Post], host: 
     told = status if isinstance(status, dict) else {}
     if told.get("uploadStatus") == "rejected":
         return Sighting(known.uid, "removed_by_platform", Evidence(200, "rejected"))
+    if told.get("uploadStatus") in ("deleted", "failed"):
+        return gone(known, 200, str(told["uploadStatus"]))
     if told.get("privacyStatus") == "private":
         return Sighting(known.uid, "restricted", Evidence(200, "private"))
     try:
