@@ -152,12 +152,12 @@ def _visit_and_seal(  # noqa: PLR0917 - the round among what it belongs to
         _pass(store, lease, config, of, 1, progress)
         _pass(store, lease, config, of, PROBE, progress)
         with progress.stage("plan again"):
-            _plan_again(store, lease, of, timedelta(minutes=config.recheck.confirm_after_minutes))
+            confirmed = {"confirm_after_minutes": _plan_again(store, lease, of, config.recheck.confirm_after_minutes)}
         _wait(store, of, progress)
         _pass(store, lease, config, of, 2, progress)
         refuse_changed(store, sweep)
         public = {plan.group: _public(plan, names) for number in (1, 2, PROBE) for plan in plans_of(store, of, number)}
-        settings = replace(settings, public_names=public)
+        settings = replace(settings, config={**settings.config, **confirmed}, public_names=public)
     with progress.stage("seal"):
         return seal_round(store, lease, of, settings)
 
@@ -265,20 +265,22 @@ class _Hosts:
         return replace(found, value=None, urls=(), window=None)
 
 
-def _plan_again(store: Store, lease: Lease, of: Round, confirm_after: timedelta) -> None:
-    """Lists what was found gone, once, when all posts have been visited."""
+def _plan_again(store: Store, lease: Lease, of: Round, minutes: float) -> float:
+    """Lists what was found gone, once, when all posts have been visited; returns the minutes between the visits that
+    the list was made with, be it by an earlier call under another sweep file."""
     done = f"{of.incoming}/_again.json"
-    if store.exists(done):
-        return
+    if (listed := store.read(done)) is not None:
+        return float(orjson.loads(listed)["confirm_after_minutes"])
     for left in plans_of(store, of, 2):
         store.remove(of.plan(left.group, 2))
     with disk_errors(store.root), TemporaryDirectory(dir=store.scratch(private=True)) as scratch:
         folder = store.path(scratch)
-        second_plans(store, of, folder, confirm_after)
+        second_plans(store, of, folder, timedelta(minutes=minutes))
         lease.check(store)
         for path in sorted(folder.iterdir()):
             path.replace(store.path(of.private) / path.name)
-    store.create(done, b"{}")
+    store.create(done, orjson.dumps({"confirm_after_minutes": minutes}))
+    return minutes
 
 
 def _wait(store: Store, of: Round, progress: Progress) -> None:

@@ -159,6 +159,16 @@ def test_words_right_after_a_mention_of_bluesky_stay() -> None:
     assert (post.text, post.mention_count) == ("@user你好世界", 1)
 
 
+def test_a_text_of_bluesky_may_be_all_mentions() -> None:
+    count, view = 20_000, copy.deepcopy(VIEW)
+    view["record"]["text"] = "@b 雨 " * count
+    features = [{"$type": "app.bsky.richtext.facet#mention", "did": "did:plc:z"}]
+    places = range(0, 7 * count, 7)
+    view["record"]["facets"] = [{"index": {"byteStart": at, "byteEnd": at + 2}, "features": features} for at in places]
+    post = parse_view(view, "view.example", NOW)
+    assert (post.text, post.mention_count) == (("@user 雨 " * count).strip(), count)
+
+
 def test_a_link_of_bluesky_that_carries_a_did_is_in_neither_text_nor_links() -> None:
     view = copy.deepcopy(VIEW)
     view["record"]["text"] = "look here"

@@ -14,7 +14,7 @@ from crawlers.sighting import Known
 from crawlers.source import Source
 from tests.jobs import postsweep
 from tests.nostr_server import Relay, event, relaying
-from tests.sweeps import NOON, one_source
+from tests.sweeps import NOON, SWEEP, one_source
 from tests.test_nostr import real_relay  # noqa: F401 - a fixture
 from tests.test_rechecks import SETTINGS, Kept, states, visited
 
@@ -99,7 +99,11 @@ def test_a_relay_that_does_not_answer_removes_nothing(fault: str, said: str) -> 
     assert "bob" not in str(found.gap)
 
 
-def test_a_round_over_a_relay_redacts_what_its_author_took_away(tmp_path: Path) -> None:
+BY_ARCHIVE = ("archive", "--sweep", SWEEP, "--contact", "mailto:operator@example.org", "--confirm-after", "0")
+
+
+@pytest.mark.parametrize("asked", [("sweep.toml",), BY_ARCHIVE], ids=["sweep file", "archive"])
+def test_a_round_over_a_relay_redacts_what_its_author_took_away(tmp_path: Path, asked: tuple[str, ...]) -> None:
     relay = Relay(list(NOTES))
     with relaying(relay):
         written = one_source(relay.url, allow_private=True)
@@ -112,7 +116,7 @@ def test_a_round_over_a_relay_redacts_what_its_author_took_away(tmp_path: Path) 
         assert crawl.returncode == 0, crawl.stderr
         relay.events = [*NOTES[2:], deletion("author 0", NOTES[0])]
         # The relay is a private address, which its source allows, and a visit to the source's host too.
-        done = postsweep("recheck", "sweep.toml", cwd=tmp_path)
+        done = postsweep("recheck", *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = pl.read_parquet(tmp_path / "archive/sightings/**/*.parquet")
     assert rows.filter("counted").sort("state").select("state", "code", "phrase").rows() == [

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,10 @@ class Site:
         """What an item is from its second asking on."""
 
     def __call__(self, path: str) -> Reply:
-        if self.reply is not None:
-            return self.reply(path)
+        return self.of(path) if self.reply is None else self.reply(path)
+
+    def of(self, path: str) -> Reply:
+        """What the item of a path is."""
         number = int(urlsplit(path).path.rpartition("/")[2].removesuffix(".json"))
         self.asked[number] = self.asked.get(number, 0) + 1
         again = self.asked[number] > 1 and number in self.changes
@@ -210,6 +213,33 @@ def test_a_second_visit_is_not_made_before_its_time(tmp_path: Path, site: tuple[
     assert answer.asked[1] == 1
     assert "round 1: open" in postsweep("status", "sweep.toml", cwd=tmp_path).stdout
     sweep_file(tmp_path, running.url, minutes=0)
+    verified(tmp_path)
+
+
+def test_a_round_tells_the_settings_that_it_was_made_with(tmp_path: Path, site: tuple[Site, Loopback]) -> None:
+    """The file is changed while a round is open: its second visits were planned before, texts are redacted after."""
+    answer, running = site
+    sealed(tmp_path, running.url)
+    answer.items[1] = item(1, deleted=True)
+    went_on = threading.Event()
+
+    def reply(path: str) -> Reply:
+        found = answer.of(path)
+        if answer.asked.get(1, 0) > 1:
+            went_on.wait(60)
+        return found
+
+    answer.reply = reply
+    with jobs.running("recheck", "sweep.toml", cwd=tmp_path, until="visit again: begins") as child:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+    went_on.set()
+    sweep_file(tmp_path, running.url, minutes=60, more='removed_by_author = "keep"')
+    assert postsweep("recheck", "sweep.toml", cwd=tmp_path).returncode == 0
+    assert told(tmp_path)["config"] == {"confirm_after_minutes": 0.0, "redacts": []}
+    assert sightings(tmp_path)[uid(1)]["counted"]
+    texts = pl.read_parquet(f"{tmp_path}/archive/posts/**/*.parquet", hive_partitioning=False)
+    assert None not in texts["text"].to_list()
     verified(tmp_path)
 
 

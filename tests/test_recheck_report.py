@@ -15,7 +15,7 @@ from pipelines.report import plots
 from pipelines.report.build import build_report
 from pipelines.report.figures import compute
 from pipelines.report.intervals import wilson
-from pipelines.report.survival import Survival
+from pipelines.report.survival import Curve, Grouping, Survival
 from tests.sweeps import NAMES, NOON, SOURCES, page, post, sealed_sweep
 
 COUNT = 40
@@ -186,3 +186,27 @@ def test_the_page_tells_of_rounds_with_shares_and_intervals(
     assert "7.5 %" in told
     assert 'aria-label="Posts still there, by language"' in told
     assert "What became of it" not in build_report(root, sweep, None, tmp_path / "without.html").read_text()
+
+
+def test_one_post_is_told_as_one(archive: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path) -> None:
+    root, sweep, _ = archive
+    one = {0: "removed_by_author", 1: "untold", 2: "unknown"}
+    rounds = [round_of(tmp_path / "archive", 3, 1, {number: one.get(number, "unknown") for number in range(COUNT)})]
+    told = build_report(root, sweep, None, tmp_path / "report.html", rounds=rounds).read_text()
+    text = " ".join(told.split())
+    assert "Of 2 posts of which" in text
+    assert "0 are there, 1 was removed by its author, 0 by the platform, 1 is gone and nobody says why." in text
+    assert "Of 38 nothing could be said; they are in no share." in text
+
+
+def test_each_group_has_a_panel_of_its_own_with_one_band_and_all_curves() -> None:
+    names = ["mastodon", "bluesky", "weibo", "a label of more letters than a panel is wide"]
+    curves = [Curve(name, (0.0, 24.0), (1.0, 0.9), (1.0, 0.8), (1.0, 0.95)) for name in names]
+    drawn = plots.survival(Grouping("label", [], curves)) or ""
+    _, *panels = re.split(r'<g id="\w+-axes_\d+">', drawn)
+    assert len(panels) == len(curves)
+    for place, panel in enumerate(panels):
+        color = re.escape(f"var(--s{place})")
+        assert len(re.findall(rf'style="fill: {color}; fill-opacity', panel)) == panel.count("fill-opacity") > 0
+        assert len(re.findall(rf"stroke: {color}; stroke-width: 1.8", panel)) == panel.count("stroke-width: 1.8") == 1
+    assert "a label of more lett…" in drawn

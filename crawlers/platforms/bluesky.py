@@ -248,6 +248,7 @@ def _body(value: Record, facets: list[tuple[str, int, int, str]]) -> tuple[str, 
     """The text with mentions replaced and shortened links written out; facets count bytes of UTF-8."""
     # These two stand for marks; another control character, which is dropped later, keeps the offsets.
     source = (text(value, "text") or "").replace(MARK, "\x02").replace(END, "\x02").encode("utf-8", "replace")
+    parts: list[str] = []  # from the end of the text to its start
     mentions, following = 0, len(source)
     for kind, start, end, target in sorted(facets, key=lambda facet: (-facet[1], facet[0] != "mention")):
         if not start < end <= following or not (_begins(source, start) and _begins(source, end)):
@@ -261,8 +262,10 @@ def _body(value: Record, facets: list[tuple[str, int, int, str]]) -> tuple[str, 
             whole = target + END if shows_address(shown, target) else f"{shown} ({target})"
         else:
             continue
-        source, following = source[:start] + whole.encode() + source[end:], start
-    pieces = part_addresses(source.decode("utf-8", "replace")).split(MARK)
+        parts += [source[end:following].decode(), whole]
+        following = start
+    told = "".join(reversed([*parts, source[:following].decode()]))
+    pieces = part_addresses(told).split(MARK)
     masked, count_masked = mask(MARK.join(tidy(piece) for piece in pieces).strip())
     return masked, mentions + count_masked
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipelines.report.figures import BINS, LabelFigures, Row
-from pipelines.report.survival import Grouping
+from pipelines.report.survival import Curve, Grouping
 
 # Stand-ins that no theme has; after drawing, each becomes a variable of the page's style sheet.
 _SERIES = ["#101112", "#131415", "#161718", "#191a1b", "#1c1d1e", "#1f2021"]
@@ -40,6 +40,10 @@ _STYLE: Any = {
 _INCHES = 5.0
 """A drawing's width: 360 units, so that its letters have their size on the narrowest screen."""
 _MOST_HOURS = 2000
+_PANELS_ACROSS = 3
+
+_Steps = tuple[list[float], list[float], list[float], list[float]]
+"""Times, and percents: the band's low end, the curve, the band's high end."""
 
 
 def hours(rows: Sequence[Row]) -> str | None:
@@ -138,29 +142,55 @@ def histogram(label: LabelFigures) -> str | None:
 
 
 def survival(grouping: Grouping) -> str | None:
-    """The curves of posts that stay, with their bands; None when there is nothing to draw."""
-    if not grouping.curves:
+    """The curves of posts that stay, a panel for each group with its band and the other groups' curves behind it: bands
+    over each other could not be told apart. None when there is nothing to draw."""
+    curves = grouping.curves
+    if not curves:
         return None
+    longest = max(curve.hours[-1] for curve in curves)
+    unit, word = (24.0, "days") if longest > 72 else (1.0, "hours")
+    lowest = 100 * min(min(curve.low) for curve in curves)
+    down = -(-len(curves) // _PANELS_ACROSS)
+    across = -(-len(curves) // down)
     with mpl.rc_context(_STYLE):
-        figure, axes = _axes(3.0)
-        longest = max(curve.hours[-1] for curve in grouping.curves)
-        unit, word = (24.0, "days") if longest > 72 else (1.0, "hours")
-        for place, curve in enumerate(grouping.curves):
-            # Beyond the last round, so that what it found and how sure it is can be seen.
-            color, hours = _SERIES[place], [hour / unit for hour in (*curve.hours, 1.1 * longest)]
-            low, share, high = (_percent([*of, of[-1]]) for of in (curve.low, curve.share, curve.high))
-            axes.fill_between(hours, low, high, step="post", color=color, alpha=0.14, linewidth=0)
-            axes.step(hours, share, where="post", color=color, linewidth=1.8, label=curve.name)
-        lowest = min(min(curve.low) for curve in grouping.curves)
-        axes.set_ylim(max(0.0, 100 * lowest - 3), 100.5)
-        axes.set_xlim(0, max(1.1 * longest / unit, 1e-3))
-        axes.set_xlabel(f"{word} since the sweep saw the post")
-        axes.set_ylabel("still there")
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=10, handlelength=1)
-        said = ", ".join(f"{curve.name} {100 * curve.share[-1]:.1f} % at the last visit" for curve in grouping.curves)
+        figure = _figure(3.0 if down == 1 else 1.9 * down)
+        panels = list(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat)
+        for place, curve in enumerate(curves):
+            axes = panels[place]
+            others = [each for each in curves if each is not curve]
+            _panel(axes, _SERIES[place], *(_steps(each, longest, unit) for each in (curve, *others)))
+            axes.set_title(_cut(curve.name, 42 // across), fontsize=11, color=_SERIES[place], loc="left")
+            axes.tick_params(labelbottom=place + across >= len(curves))
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        first = panels[0]
+        first.set_ylim(max(0.0, lowest - 3), 100.5)
+        first.set_xlim(0, max(1.1 * longest / unit, 1e-3))
+        first.xaxis.set_major_locator(MaxNLocator(6 // across + 1, steps=[1, 2, 5, 10]))
+        first.yaxis.set_major_locator(MaxNLocator(5))
+        first.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        figure.supxlabel(f"{word} since the sweep saw the post", fontsize=11)
+        figure.supylabel("still there", fontsize=11)
+        said = ", ".join(f"{curve.name} {100 * curve.share[-1]:.1f} % at the last visit" for curve in curves)
         return _svg(figure, f"Posts still there, by {grouping.name}", said)
+
+
+def _panel(axes: Axes, color: str, own: _Steps, *others: _Steps) -> None:
+    for hours, _, share, _ in others:
+        axes.step(hours, share, where="post", color=_LINE, linewidth=1.0)
+    hours, low, share, high = own
+    axes.fill_between(hours, low, high, step="post", color=color, alpha=0.22, linewidth=0)
+    axes.step(hours, share, where="post", color=color, linewidth=1.8)
+
+
+def _steps(curve: Curve, longest: float, unit: float) -> _Steps:
+    """A curve as it is drawn; beyond the last round, so that what it found and how sure it is can be seen."""
+    low, share, high = (_percent([*of, of[-1]]) for of in (curve.low, curve.share, curve.high))
+    return [hour / unit for hour in (*curve.hours, 1.1 * longest)], low, share, high
+
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _percent(shares: Sequence[float]) -> list[float]:
@@ -168,9 +198,14 @@ def _percent(shares: Sequence[float]) -> list[float]:
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
+    figure = _figure(height)
+    return figure, figure.add_subplot()
+
+
+def _figure(height: float) -> Figure:
     figure = Figure(figsize=(_INCHES, height), layout="constrained")
     FigureCanvasSVG(figure)
-    return figure, figure.add_subplot()
+    return figure
 
 
 def _svg(figure: Figure, title: str, said: str) -> str:
