@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from crawlers.platforms.instagram import parse_post, parse_thread
+from crawlers.platforms.tiktok import parse_item
 from pipelines.errors import ConfigError, Exit
 from pipelines.imports.importing import ImportRequest, import_files, kind_of
 from pipelines.progress import Progress
@@ -138,3 +139,12 @@ def test_a_name_that_is_no_persons_keeps_no_description_of_a_picture() -> None:
     payload["carousel_media"][0]["accessibility_caption"] = "- " * 200_000
     (medium,) = parse_post(payload, "www.instagram.com", datetime(2026, 8, 1, tzinfo=UTC)).media or ()
     assert (medium.type, medium.alt) == ("image", None)
+
+
+def test_a_name_on_a_page_of_tiktok_that_is_half_a_character_is_still_written() -> None:
+    (case,) = (case for case in cases("tiktok") if case.folder.name == "embedded-in-a-page")
+    payload: Any = case.payload()
+    payload |= {"author": "\ud800", "nickname": "\ud800"}
+    author = parse_item(payload, "www.tiktok.com", datetime(2026, 8, 1, tzinfo=UTC)).author
+    assert author is not None
+    assert (author.id, author.handle, author.display_name) == ("\ufffd", "\ufffd", "\ufffd")
