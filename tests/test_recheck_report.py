@@ -182,7 +182,7 @@ def test_the_page_tells_of_rounds_with_shares_and_intervals(
     root, sweep, rounds = archive
     told = build_report(root, sweep, None, tmp_path / "report.html", rounds=rounds).read_text()
     assert "What became of it" in told
-    assert "3 were removed by their authors, 1 by the platform" in told
+    assert "3 were removed by their authors or went with the accounts, 1 by the platform" in told
     assert "7.5 %" in told
     assert 'aria-label="Posts still there, by language"' in told
     assert "What became of it" not in build_report(root, sweep, None, tmp_path / "without.html").read_text()
@@ -195,7 +195,7 @@ def test_one_post_is_told_as_one(archive: tuple[Path, dict[str, Any], list[dict[
     told = build_report(root, sweep, None, tmp_path / "report.html", rounds=rounds).read_text()
     text = " ".join(told.split())
     assert "Of 2 posts of which" in text
-    assert "0 are there, 1 was removed by its author, 0 by the platform, 1 is gone and nobody says why." in text
+    assert "0 are there, 1 was removed by its author or went with the account, 0 by the platform, 1 is gone and nobody says why." in text
     assert "Of 38 nothing could be said; they are in no share." in text
 
 
