@@ -102,6 +102,8 @@ def crawl(
         config = missing
     code = crawl_sweep(config, open_progress())
     typer.echo(f"sealed: sweep {config.id} in {config.archive}")
+    if code == Exit.GAPS:
+        typer.echo("with gaps: `postsweep status` tells which, `postsweep crawl --fill-gaps` reads them")
     return code
 
 

@@ -81,6 +81,7 @@ def test_a_source_that_died_is_a_gap_to_the_moment_and_that_gap_alone_is_read_la
         sweep_file(tmp_path, server.url, kind)
         first = postsweep("crawl", "sweep.toml", cwd=tmp_path)
         assert first.returncode == 3, first.stderr
+        assert "with gaps: `postsweep status` tells which" in first.stdout
         (manifest,) = (tmp_path / "archive/manifests/sweeps").glob("d1.*.json")
         (gap,) = json.loads(manifest.read_text())["sources"][0]["gaps"]
         assert (gap["since"], gap["until"]) == ("2026-01-01T00:00:00Z", f"{died:%Y-%m-%dT%H:%M:%SZ}")

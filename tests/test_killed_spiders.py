@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from crawlers.catalogue.reddit import CLIENT_ID, CLIENT_SECRET
+from crawlers.catalogue.tumblr import KEY as TUMBLR_KEY
 from crawlers.catalogue.youtube import KEY as YOUTUBE_KEY
 from crawlers.run import crawl
 from crawlers.sink import Page
@@ -29,9 +30,11 @@ from pipelines.seal import seal
 from pipelines.shards import ShardSink, SinkSettings
 from tests import (
     discourse_server,
+    fourchan_server,
     lemmy_server,
     reddit_server,
     telegram_server,
+    tumblr_server,
     wechat_server,
     weibo_server,
     x_server,
@@ -56,6 +59,7 @@ ENVIRONMENT = {
     YOUTUBE_KEY: youtube_server.KEY,
     WEIBO_COOKIE: weibo_server.COOKIE,
     X_KEY: x_server.BEARER,
+    TUMBLR_KEY: tumblr_server.KEY,
 }
 KILLED_AT = (3, 2)
 """Which page that a crawl read is its last: of the first crawl, and of the one that goes on."""
@@ -97,6 +101,10 @@ def youtube_of() -> AbstractContextManager[Any]:
     return youtube_server.youtube(replace(busy_video(), per_page=20))
 
 
+def tumblr_of() -> AbstractContextManager[Any]:
+    return tumblr_server.tumblr(tumblr_server.Tumblr(WINDOW.until + timedelta(hours=1)))
+
+
 def weibo_of() -> AbstractContextManager[Any]:
     return weibo_server.weibo(weibo_server.day_of(WINDOW.since))
 
@@ -120,6 +128,9 @@ CASES = (
     Case("youtube", "comments", youtube_of, youtube_server.VIDEO),
     Case("x", "archive", lambda: x_server.x(posts_of_x()), "("),
     Case("x", "user", lambda: x_server.x(posts_of_x()), "linqiu_reads"),
+    Case("tumblr", "blog", tumblr_of, tumblr_server.BLOG),
+    Case("tumblr", "tag", tumblr_of, "Ferry"),
+    Case("fourchan", "board", lambda: fourchan_server.fourchan(fourchan_server.Board(WINDOW.until)), "news"),
     Case("nostr", "notes", lambda: relaying(busy_relay())),
     Case("bluesky", "jetstream", lambda: streaming(busy_stream())),
     Case(
