@@ -60,7 +60,9 @@ def main() -> None:
         found = measured_tolerance(load(prepare(spec)), texts, chosen.token_budget)
     except UnicodeDecodeError:
         parser.exit(1, f"error: {chosen.file}: not UTF-8; convert it\n")
-    except (OSError, ModelError) as error:
+    except OSError as error:
+        parser.exit(1, f"error: {chosen.file}: cannot be read ({error.strerror})\n")
+    except ModelError as error:
         parser.exit(1, f"error: {error}\n")
     sys.stdout.write(f"{found:.2e} over {len(texts):,} texts\n")
 

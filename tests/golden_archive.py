@@ -7,6 +7,7 @@ file under `tests/golden/`: all later code must read it (`test_golden.py`). Neve
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from crawlers.sink import Traffic
 from pipelines.archive import FORMAT
@@ -19,6 +20,13 @@ from tests import small_model
 from tests.sweeps import GAP, SOURCES, one_source, open_store, page, post, seal_settings, sink_settings
 
 GOLDEN = Path(__file__).with_name("golden")
+
+
+def unpack(packed: Path, into: Path) -> None:
+    """Unpacks an archive with the modes of its folders, which Pythons with filters would change by themselves."""
+    kept: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+    with tarfile.open(packed) as opened:
+        opened.extractall(into, **kept)
 
 
 def make(folder: Path) -> Path:

@@ -7,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +55,7 @@ from tests.erasable import (
     others,
     sweep_file,
 )
-from tests.golden_archive import GOLDEN
+from tests.golden_archive import GOLDEN, unpack
 from tests.sweeps import NAMES, contents, page, post
 
 HANDLE = Request("erase", "author", "@fernhollow@home.example")
@@ -435,8 +434,7 @@ def test_archives_of_every_format_can_be_erased_from(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTSWEEP_KEY", NAMES.key.hex())
-    with tarfile.open(packed) as opened:
-        opened.extractall(tmp_path, filter="tar")
+    unpack(packed, tmp_path)
     archive = tmp_path / "archive"
     assert erased(archive, Request("erase", "author", "https://home.example/rivermint3")).posts > 5
     assert verify_archive(archive, None, Progress()) == []

@@ -1,6 +1,5 @@
 """Archives of every format that was ever written, read by the code of today."""
 
-import tarfile
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +13,7 @@ from pipelines.rerun import rerun
 from pipelines.sql import open_sql
 from pipelines.verify import verify_archive
 from tests import small_model
-from tests.golden_archive import GOLDEN
+from tests.golden_archive import GOLDEN, unpack
 from tests.sweeps import NAMES, SWEEP
 
 FILES = sorted(GOLDEN.glob("format-*.tar.xz"))
@@ -22,8 +21,7 @@ FILES = sorted(GOLDEN.glob("format-*.tar.xz"))
 
 @pytest.fixture(params=FILES, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    with tarfile.open(request.param) as packed:
-        packed.extractall(tmp_path, filter="tar")  # keeps the modes of folders
+    unpack(request.param, tmp_path)
     return tmp_path / "archive"
 
 
