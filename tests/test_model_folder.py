@@ -342,7 +342,7 @@ def test_what_a_killed_preparation_left_is_removed_after_a_day(tmp_path: Path, m
 
 @pytest.mark.parametrize(
     ("file", "model", "said"),
-    [("gone.txt", "default", "gone.txt: cannot be read (No such file"), ("a.txt", "gone", "model gone: no such folder")],
+    [("gone.txt", "default", "gone.txt: cannot be read"), ("a.txt", "gone", "model gone: no such folder")],
 )
 def test_what_a_tolerance_cannot_be_measured_of_is_told_in_one_line(
     tmp_path: Path, file: str, model: str, said: str
