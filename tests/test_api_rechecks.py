@@ -24,7 +24,7 @@ from tests.lemmy_server import Lemmy
 from tests.loopback import Reply, serving
 from tests.reddit_server import CLIENT, SECRET, Reddit, link, reddit
 from tests.sweeps import NOON
-from tests.test_rechecks import ANSWERS, SETTINGS, states, visited
+from tests.test_rechecks import ALIKE, SETTINGS, states, visited
 from tests.youtube_server import CHANNEL, KEY, VIDEO, YouTube, as_comment, as_video, youtube
 
 APPLICATION = replace(SETTINGS, environment={CLIENT_ID: CLIENT, CLIENT_SECRET: SECRET})
@@ -198,7 +198,7 @@ KNOWN: dict[str, Callable[[str], Known]] = {
 }
 
 
-@pytest.mark.parametrize("answer", [answer for _, answer in ANSWERS], ids=[name for name, _ in ANSWERS])
+@pytest.mark.parametrize("answer", ALIKE)
 @pytest.mark.parametrize("platform", list(KNOWN))
 def test_a_server_that_answers_everything_alike_removes_nothing(platform: str, answer: Reply) -> None:
     environment = {**APPLICATION.environment, **KEYED.environment}

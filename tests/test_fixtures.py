@@ -76,6 +76,7 @@ def test_whatever_is_done_to_a_payload_it_becomes_posts_or_a_reject(parser: str,
         as_rows(post)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parser", PARSERS)
 def test_a_payload_with_ten_million_characters_or_endless_nesting_in_any_place_is_posts_or_a_reject(
     parser: str,

@@ -35,6 +35,12 @@ ANSWERS: list[tuple[str, Reply]] = [
     ("error in JSON", (400, {"Content-Type": "application/json"}, b'{"error": "InvalidRequest"}')),
 ]
 
+ALIKE = [
+    pytest.param(answer, id=name, marks=() if name in ("500", "403", "429", "404", "block page") else pytest.mark.slow)
+    for name, answer in ANSWERS
+]
+"""Each as a case of its own; the rarer ones are slow, as each starts a process."""
+
 
 @dataclass
 class Kept:
@@ -293,7 +299,7 @@ KNOWN: dict[str, Callable[[str], list[Known]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", [answer for _, answer in ANSWERS], ids=[name for name, _ in ANSWERS])
+@pytest.mark.parametrize("answer", ALIKE)
 @pytest.mark.parametrize(("platform", "kind"), [
     ("mastodon", "public"), ("bluesky", "author"), ("bluesky", "records"), ("hackernews", "items"), ("feed", "feed"),
     ("telegram", "channel"), ("discourse", "posts"), ("fourchan", "board"), ("tumblr", "blog"),

@@ -172,7 +172,7 @@ def belongs_to(group: int, process: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize("stage", ["crawl", "classify"])
-@pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("order", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_order_to_stop_is_one_line_and_leaves_no_process_and_no_lease(
     swept: Path, network: Network, tmp_path: Path, stage: str, order: signal.Signals
 ) -> None:
