@@ -5,13 +5,13 @@ where to go on, whatever moved into the archive meanwhile.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.fourchan import BOARD, archived_on, parse_post
-from crawlers.sink import Memory, Page
+from crawlers.sink import Page
 from crawlers.spiders.pages import Reading, created, parse_records
 
 
@@ -87,18 +87,13 @@ def _tell_what_is_lost(reading: Reading, lost: int | None) -> None:
 
 async def _live(reading: Reading, board: str) -> tuple[dict[int, int], Answer]:
     """The threads of the board and when each was last changed, in seconds since 1970; asked for conditionally."""
-    memory = reading.memory()
-    headers = {"If-Modified-Since": memory.last_modified} if memory is not None and memory.last_modified else {}
-    answer = await reading.fetcher.get(f"/{board}/threads.json", {}, headers)
-    if answer.status == 304 and memory is not None:
-        reading.fetcher.traffic.not_modified += 1
-        answer = replace(answer, body=memory.body)
-    elif answer.status == 404:
+    answer, came = await reading.get_changed(f"/{board}/threads.json", {})
+    if answer.status == 404:
         raise SourceGapError("there is no such board (HTTP 404)")
-    elif answer.status != 200:
+    if answer.status != 200:
         raise SourceGapError(f"the server answered HTTP {answer.status}")
-    elif modified := answer.headers.get("last-modified"):
-        reading.remember(Memory(answer.body, None, modified, answer.headers.get("content-type", "")))
+    if came:
+        reading.remember(answer)
     found: dict[int, int] = {}
     for page in _list(answer.json()):
         for thread in _list(page.get("threads") if isinstance(page, dict) else None):

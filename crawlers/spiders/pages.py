@@ -2,12 +2,12 @@
 trail of cursors is followed no further than it leads somewhere.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from crawlers.fetching import Fetcher, SourceGapError
+from crawlers.fetching import Answer, Fetcher, SourceGapError
 from crawlers.platforms.optouts import OPTED_OUT, opted_out
 from crawlers.post import ParseError, Post
 from crawlers.settings import MOST_RECORDS, CrawlSettings
@@ -31,14 +31,31 @@ class Reading:
     start: Position
     sink: Sink
 
-    def memory(self) -> Memory | None:
-        """What an earlier sweep remembered of this source."""
-        return self.sink.memory()
+    async def get_changed(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> tuple[Answer, bool]:
+        """Gets a document of which an earlier sweep may remember the validators (RFC 9110 section 13), and whether it
+        came now: one that did not change is the remembered one, as if it had been sent. Errors: SourceGapError."""
+        memory = self.sink.memory()
+        asked = dict(headers or {})
+        if memory is not None and memory.etag:
+            asked["If-None-Match"] = memory.etag
+        if memory is not None and memory.last_modified:
+            asked["If-Modified-Since"] = memory.last_modified
+        answer = await self.fetcher.get(path, query, asked)
+        if answer.status != 304 or memory is None:
+            return answer, True
+        self.fetcher.traffic.not_modified += 1
+        told = {**answer.headers, "content-type": memory.content_type}
+        return replace(answer, status=200, body=memory.body, headers=told), False
 
-    def remember(self, memory: Memory) -> None:
-        """Keeps it for later sweeps. Errors: SinkFailedError."""
+    def remember(self, answer: Answer) -> None:
+        """Keeps a document that came with validators for later sweeps. Errors: SinkFailedError."""
+        etag, modified = answer.headers.get("etag"), answer.headers.get("last-modified")
+        if not (etag or modified):
+            return
         try:
-            self.sink.remember(memory)
+            self.sink.remember(Memory(answer.body, etag, modified, answer.headers.get("content-type", "")))
         except Exception as error:
             raise SinkFailedError from error
 

@@ -14,7 +14,7 @@ from crawlers.fetching import Answer, SourceGapError
 from crawlers.platforms.youtube import parse_comment, parse_feed, parse_video
 from crawlers.post import ParseError
 from crawlers.sighting import Visit
-from crawlers.sink import Memory, Page
+from crawlers.sink import Page
 from crawlers.spiders.keys import keys_for
 from crawlers.spiders.pages import Reading, Trail, created, is_past, parse_records
 
@@ -50,27 +50,17 @@ async def read(reading: Reading) -> AsyncIterator[Page]:
 
 async def _feed(reading: Reading) -> AsyncIterator[Page]:
     """One document. A full one may have dropped videos of the window: what lies before its oldest is a gap then."""
-    memory = reading.memory()
-    headers = {}
-    if memory is not None and memory.etag:
-        headers["If-None-Match"] = memory.etag
-    if memory is not None and memory.last_modified:
-        headers["If-Modified-Since"] = memory.last_modified
-    answer = await reading.fetcher.get("/feeds/videos.xml", {"channel_id": _channel(reading)}, headers)
-    if answer.status == 304 and memory is not None:
-        reading.fetcher.traffic.not_modified += 1
-        answer = replace(answer, body=memory.body)
-    elif answer.status == 404:
+    answer, came = await reading.get_changed("/feeds/videos.xml", {"channel_id": _channel(reading)})
+    if answer.status == 404:
         raise SourceGapError("the platform has no feed of such a channel (HTTP 404)")
-    elif answer.status != 200:
+    if answer.status != 200:
         raise SourceGapError(f"the server answered HTTP {answer.status}")
     try:
         posts, rejects = parse_feed(answer.body, reading.source.authority, answer.fetched_at)
     except ParseError:
         raise SourceGapError("the server shows a page in place of the feed: a consent form or a challenge") from None
-    etag, modified = answer.headers.get("etag"), answer.headers.get("last-modified")
-    if answer.status == 200 and (etag or modified):
-        reading.remember(Memory(answer.body, etag, modified, answer.headers.get("content-type", "")))
+    if came:
+        reading.remember(answer)
     parsed = parse_records(posts, lambda post: post, reading.window, created)
     yield Page(reading.start.page, reading.start.cursor, None, parsed.kept, rejects, answer.fetched_at, parsed.outside)
     window = reading.window
