@@ -1,4 +1,7 @@
-"""The codebook: what each label means. A label is a kind of harm, never a viewpoint."""
+"""The codebook: what each label means. A label is a kind of harm, never a viewpoint.
+
+What a person needs to mark posts by it is in `codebook.toml` and on the page that is made from it, docs/labels.md.
+"""
 
 from dataclasses import dataclass
 
