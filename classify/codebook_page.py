@@ -52,9 +52,9 @@ _SUITE = """
 `classify/suites/fairness_zh.jsonl` and `fairness_en.jsonl` measure it. Under each group are posts without a harm that
 tempt a careless model, and to many of them a matched post (`pair`) of the same subject and surface that has one. A
 flag on the first kind is a fault of the model, whoever the post is against: count them by group, so that a fault
-against one side shows, and with their interval. The second kind keeps a model from passing by flagging nothing.
-Beside it, `tests/test_viewpoints.py` counts flags among the sample network's plain political posts, which may only
-fall.
+against one side shows, and with their interval. The second kind keeps a model from passing by flagging nothing; its
+`labels` are those that it was written for, and others may hold it too, such as abuse beside hate. Beside the suites,
+`tests/test_viewpoints.py` counts flags among the sample network's plain political posts, which may only fall.
 """
 
 _NOTICES = """## What platforms' notices say
