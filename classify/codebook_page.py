@@ -152,7 +152,7 @@ def _notices(book: Codebook) -> Iterator[str]:
     for each in book.notices:
         yield _row(each.says, _marks(each.marks), each.rest)
     yield ""
-    yield "Read for it:\n\n| who | what | when |\n|---|---|---|"
+    yield "Read for it, in reprints and reports of the press:\n\n| who | what | when |\n|---|---|---|"
     for notice in book.announcements:
         yield _row(notice.who, notice.what, notice.when)
     yield ""
