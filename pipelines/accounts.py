@@ -83,7 +83,7 @@ def score_accounts(archive: Path, sweep: str, progress: Progress) -> Manifest:
     names = key_for(archive)
     store = reopen_archive(archive, f"accounts-{sweep}", names.fingerprint)
     sealed = _kept(store, sweep)
-    with lease.held(store, sweep) as held:
+    with lease.held(store, f"sweep-{sweep}") as held:
         refuse_changed(store, sealed)
         store.clear_scratch()
         with progress.stage("prepare model"):
@@ -110,7 +110,7 @@ def _kept(store: Store, sweep: str) -> Manifest:
     if sealed is None:
         known = ", ".join(sweep_ids(store)) or "none"
         raise ArchiveError(f"{store.root}: sweep {sweep} is not sealed; sealed are: {known}")
-    if not sealed["config"]["sweep"].get("keep_accounts"):
+    if not (sealed["parts"]["accounts"] or sealed["config"]["sweep"].get("keep_accounts")):
         raise ConfigError(
             f"{store.root}: sweep {sweep} kept no accounts; set keep_accounts = true under [sweep] for a sweep of "
             "another id, or import with --keep-accounts"

@@ -466,6 +466,9 @@ def init(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the demonstration.")] = Path("demo"),
+    accounts: Annotated[
+        bool, typer.Option("--accounts", help="Add accounts that pose as institutions, and keep accounts.")
+    ] = False,
 ) -> int:
     """Sweep an embedded sample network.
 
@@ -474,7 +477,7 @@ def demo(
     from pipelines.demo_job import run_demo
     from pipelines.progress import open_progress
 
-    path, code = run_demo(out, open_progress())
+    path, code = run_demo(out, open_progress(), claimants=accounts)
     typer.echo(f"report: {path}")
     return code
 
