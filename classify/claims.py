@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from classify.errors import ModelError
-from classify.institutions import Claim, claim, is_undone, organisation_word
+from classify.institutions import Claim, claim, organisation_word
 from classify.model import Model
 from classify.scoring import encode_texts
 
@@ -43,10 +43,12 @@ class ClaimReader:
 
     def claims(self, accounts: Sequence[tuple[str | None, str | None]]) -> list[Claim | None]:
         """What each account (display name, bio) claims to be; None for a private person, as far as this tells."""
-        asked = [place for place, each in enumerate(accounts) if _may_claim(*each)]
+        read = [(claim(*each), organisation_word(*each)) for each in accounts]
+        # Nobody is compared with anything for a private person's name.
+        asked = [place for place, (told, word) in enumerate(read) if told is not None or word is not None]
         found: list[Claim | None] = [None] * len(accounts)
         for place, votes in zip(asked, self._votes([accounts[place] for place in asked]), strict=True):
-            found[place] = _decided(*accounts[place], votes)
+            found[place] = _decided(*read[place], votes)
         return found
 
     def _votes(self, accounts: Sequence[tuple[str | None, str | None]]) -> list[list[str]]:
@@ -71,25 +73,18 @@ class ClaimReader:
         return directions
 
 
-def _may_claim(name: str | None, bio: str | None) -> bool:
-    """Whether the encoder is asked at all: nobody is compared with anything for a private person's name."""
-    if is_undone(name, bio):
-        return False
-    return claim(name, bio) is not None or organisation_word(name) is not None
-
-
-def _decided(name: str | None, bio: str | None, votes: list[str]) -> Claim | None:
-    by_words, private = claim(name, bio), votes.count(_PRIVATE)
+def _decided(by_words: Claim | None, word: str | None, votes: list[str]) -> Claim | None:
+    private = votes.count(_PRIVATE)
     is_like_others = len(votes) - private >= NEEDED
     if by_words is not None:
         if private >= NEEDED:
             return None
         return Claim(by_words.type, by_words.words, "strong" if is_like_others else "weak")
-    if not is_like_others:
+    if not is_like_others or word is None:
         return None
     kinds = Counter(vote for vote in votes if vote != _PRIVATE)
     kind = max(kinds, key=lambda each: (kinds[each], -votes.index(each)))
-    return Claim(kind, (str(organisation_word(name)),), "weak")
+    return Claim(kind, (word,), "weak")
 
 
 def _text(name: str | None, bio: str | None) -> str:

@@ -44,6 +44,8 @@ class _Type:
 @dataclass(frozen=True)
 class _Gazetteer:
     types: dict[str, _Type]
+    names: re.Pattern[str]
+    bios: re.Pattern[str]
     undo: re.Pattern[str]
     undo_names: re.Pattern[str]
     organisations: re.Pattern[str]
@@ -66,10 +68,11 @@ def claim(name: str | None, bio: str | None) -> Claim | None:
     A person's bare name claims nothing, and neither does a person who says where he works, or what he admires, studies,
     mocks or has left.
     """
-    if is_undone(name, bio):
-        return None
     called, told = spelled(name), spelled(bio)
-    kinds = _gazetteer().types
+    words = _gazetteer()
+    if not (words.names.search(called) or words.bios.search(told)) or _is_undone(called, told):
+        return None  # the first is most people's, and decided by two searches
+    kinds = words.types
     # An office is named last: "the traffic police of a city's bureau of public security" is the police.
     in_name = [(kind, hit) for kind, of in kinds.items() for hit in of.names.finditer(called)]
     in_bio = [(kind, hit) for kind, of in kinds.items() for hit in of.bios.finditer(told)]
@@ -83,18 +86,18 @@ def claim(name: str | None, bio: str | None) -> Claim | None:
     return Claim(kind, tuple(dict.fromkeys((said, *more))), "weak")
 
 
-def is_undone(name: str | None, bio: str | None) -> bool:
+def organisation_word(name: str | None, bio: str | None) -> str | None:
+    """The first word of a name by which it may be an institution's or a professional's; None where there is none, or
+    another word undoes it."""
+    called = spelled(name)
+    found = _gazetteer().organisations.search(called)
+    return None if found is None or _is_undone(called, spelled(bio)) else found[0]
+
+
+def _is_undone(called: str, told: str) -> bool:
     """Whether a name or a bio has words that make it a private person's, a fan's, a parody's or a company's."""
-    words, called = _gazetteer(), spelled(name)
-    return any(found.search(text) for found, text in (
-        (words.undo_names, called), (words.undo, called), (words.undo, spelled(bio))
-    ))  # fmt: skip
-
-
-def organisation_word(name: str | None) -> str | None:
-    """The first word of a name by which it may be an institution's or a professional's; None where there is none."""
-    found = _gazetteer().organisations.search(spelled(name))
-    return None if found is None else found[0]
+    words = _gazetteer()
+    return bool(words.undo_names.search(called) or words.undo.search(called) or words.undo.search(told))
 
 
 def spelled(text: str | None) -> str:
@@ -118,8 +121,9 @@ def _gazetteer() -> _Gazetteer:
         name: _Type(of["definition"], compiled(of["names"]), compiled(of["bios"]))
         for name, of in told["types"].items()
     }
-    undo, undo_names, organisations = (compiled(told[each]) for each in ("undo", "undo_names", "organisations"))
-    return _Gazetteer(kinds, undo, undo_names, organisations, hashlib.sha256(data).hexdigest())
+    names, bios = (compiled([each for of in told["types"].values() for each in of[key]]) for key in ("names", "bios"))
+    undo, undo_names, organisations = (compiled(told[key]) for key in ("undo", "undo_names", "organisations"))
+    return _Gazetteer(kinds, names, bios, undo, undo_names, organisations, hashlib.sha256(data).hexdigest())
 
 
 def _whole(pattern: str, parts: dict[str, str]) -> str:

@@ -121,7 +121,7 @@ def test_a_private_persons_name_is_compared_with_nothing(monkeypatch: pytest.Mon
     asked: list[Any] = []
     monkeypatch.setattr(ClaimReader, "_encoded", lambda self, texts: asked.append(texts))
     names = ["Martin King", "王军", "Daily Cat", "Laura Bennet", "花椒大饭"]
-    assert [organisation_word(name) for name in names] == [None] * 5
+    assert [organisation_word(name, None) for name in names] == [None] * 5
     assert reader().claims([(name, "Bikes and bread") for name in names]) == [None] * 5
     assert asked == []
 
@@ -146,4 +146,4 @@ def test_what_is_written_to_defeat_the_patterns_takes_no_long_time_and_breaks_no
     for text in ("a" * 100_000, "大学" * 50_000, "a.b." * 30_000, "\ud800\u202e" * 9, "'" * 100_000, "md " * 50_000):
         assert len(spelled(text)) <= 4_000
         claim(text, text)
-        organisation_word(text)
+        organisation_word(text, text)
