@@ -198,7 +198,7 @@ def _commit(
         "sweep": sweep,
         "generation": sealed["generation"],
         "scored_at": moment(datetime.now(UTC)),
-        "types": institution_types(),
+        "types": [{"name": name, "definition": definition} for name, definition in institution_types().items()],
         "accounts": seen,
         "posts": {name: count for name, count in sealed["counts"]["platforms"].items() if name not in NO_ACCOUNTS},
         "claims": [
@@ -256,7 +256,7 @@ def told(archive: Path, manifest: Manifest) -> list[str]:
         f"sweep {manifest['sweep']}: {sum(each['accounts'] for each in claims):,} of "
         f"{sum(manifest['accounts'].values()):,} accounts claim to be an institution or a licensed professional"
     ]
-    for kind in manifest["types"]:
+    for kind in (each["name"] for each in manifest["types"]):
         of_kind = [each for each in claims if each["type"] == kind]
         if of_kind:
             counts = [(state, sum(each["accounts"] for each in of_kind if each["state"] == state)) for state in STATES]

@@ -70,12 +70,12 @@ def claim_figures(manifest: dict[str, Any]) -> ClaimFigures:
         accounts=all_accounts,
         whole=of("all", claims, all_accounts, all_posts),
         types=[
-            of(kind, [row for row in claims if row["type"] == kind], all_accounts, all_posts)
-            for kind in manifest["types"]
+            of(each["name"], [row for row in claims if row["type"] == each["name"]], all_accounts, all_posts)
+            for each in manifest["types"]
         ],
         platforms=[
             of(name, [row for row in claims if row["platform"] == name], count, posts[name])
             for name, count in accounts.items()
         ],
-        definitions=manifest["types"],
+        definitions={each["name"]: each["definition"] for each in manifest["types"]},
     )
