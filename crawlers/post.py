@@ -13,6 +13,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 Kind = Literal["post", "reply", "repost", "quote", "article"]
+VerifiedAs = Literal["government", "media", "organisation", "company", "person", "paid"]
+"""As what a platform says that it verified an account."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ class Account:
     bot: bool | None = None
     verified: bool | None = None
     created_at: datetime | None = None
+    bio: str | None = None
+    verification: "Verification | None" = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a platform says of an account's mark besides that it has one: as what it was verified, in which words, and
+    which sites it was found to own (their hosts). A mark of kind `paid` was bought and says nothing of who has it."""
+
+    kind: VerifiedAs | None = None
+    words: str | None = None
+    sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,9 +219,14 @@ ACCOUNT_SCHEMA = pa.schema(
         pa.field("verified", pa.bool_()),
         pa.field("created_at", _TIME),
         pa.field("fetched_at", _TIME, nullable=False),
+        pa.field("bio", pa.string()),
+        pa.field("verified_as", pa.string()),
+        pa.field("verified_words", pa.string()),
+        pa.field("verified_sites", _TEXTS),
     ]
 )
-"""The `accounts` table, kept only when the sweep file says so; restricted like identities."""
+"""The `accounts` table, kept only when the sweep file says so; restricted like identities. In parts of earlier
+code `fetched_at` is the last column."""
 
 REJECT_SCHEMA = pa.schema(
     [

@@ -181,4 +181,8 @@ def account_row(post: Post, names: Pseudonyms) -> dict[str, Any] | None:
         "verified": account.verified,
         "created_at": account.created_at,
         "fetched_at": post.fetched_at,
+        "bio": account.bio,
+        "verified_as": account.verification and account.verification.kind,
+        "verified_words": account.verification and account.verification.words,
+        "verified_sites": account.verification and list(account.verification.sites),
     }

@@ -192,6 +192,32 @@ def round_manifests(store: Store, sweep: str | None = None) -> list[Manifest]:
     return [each for each in found if each is not None]
 
 
+def claims_name(sweep: str) -> str:
+    """Where the restricted list of a sweep's accounts lies whose claims nobody bears out."""
+    return f"identities/claims/{sweep}.parquet"
+
+
+def accounts_manifest_name(sweep: str) -> str:
+    """Where the manifest of a sweep's scored accounts lies."""
+    return f"manifests/accounts/{sweep}.json"
+
+
+def accounts_manifest(store: Store, sweep: str) -> Manifest | None:
+    """The manifest of a sweep's scored accounts, or None."""
+    name = accounts_manifest_name(sweep)
+    return _read_manifest(store, name) if store.exists(name) else None
+
+
+def replace_accounts_manifest(store: Store, sweep: str, manifest: Manifest | None) -> None:
+    """Puts the manifest of a sweep's scored accounts in the place of the one before, or takes that away; only the
+    holder of the sweep's lease, or of an erasure's intent, may."""
+    name = accounts_manifest_name(sweep)
+    if manifest is None:
+        store.remove(name)
+    else:
+        store.put(name, orjson.dumps({**manifest, "sha256": _checksum(manifest)}, option=_OPTIONS))
+
+
 def receipt(store: Store, name: str) -> Manifest:
     """An erasure's receipt. Errors: ArchiveError when it was damaged or edited."""
     return _read_manifest(store, name)

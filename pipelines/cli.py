@@ -345,6 +345,34 @@ def verify(
 
 
 @app.command()
+def accounts(
+    sweep: SweepOrArchive,
+    of: OfSweep = None,
+    show: Annotated[
+        bool, typer.Option("--list", help="Print the claims that nobody bears out, with the accounts' names.")
+    ] = False,
+) -> int:
+    """Score the kept accounts of a sealed sweep: which claim to be an institution, and does the platform verify them?
+
+    By name and bio alone, never by posts. Needs a sweep with keep_accounts = true.
+    """
+    from pipelines.accounts import listed, score_accounts, told
+    from pipelines.config import place_of
+    from pipelines.progress import open_progress
+
+    archive, id = place_of(sweep, of)
+    manifest = score_accounts(archive, id, open_progress())
+    if show:
+        for row in listed(archive, manifest):
+            shown = ("platform", "type", "state", "sure", "display_name", "url")
+            said = "  ".join(row[key] or "-" for key in shown)
+            typer.echo(_plain(f"{said}  {row['posts']:,} posts  by: {', '.join(row['words'])}"))
+        return Exit.DONE
+    typer.echo("\n".join(told(archive, manifest)))
+    return Exit.DONE
+
+
+@app.command()
 def sql(
     archive: Archive,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="SQL; `-` reads it from standard input.")],
@@ -438,6 +466,9 @@ def init(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the demonstration.")] = Path("demo"),
+    accounts: Annotated[
+        bool, typer.Option("--accounts", help="Add accounts that pose as institutions, and keep accounts.")
+    ] = False,
 ) -> int:
     """Sweep an embedded sample network.
 
@@ -446,7 +477,7 @@ def demo(
     from pipelines.demo_job import run_demo
     from pipelines.progress import open_progress
 
-    path, code = run_demo(out, open_progress())
+    path, code = run_demo(out, open_progress(), claimants=accounts)
     typer.echo(f"report: {path}")
     return code
 

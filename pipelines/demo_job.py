@@ -16,8 +16,9 @@ _MADE = ("archive", "sweep.toml", "report.html", "pseudonym.key", _MARK)
 """What a demonstration leaves in its folder; the mark goes last, as it says whose the rest is."""
 
 
-def run_demo(out: Path, progress: Progress) -> tuple[Path, Exit]:
-    """Sweeps the sample network afresh into a folder of its own; returns the report's path.
+def run_demo(out: Path, progress: Progress, claimants: bool = False) -> tuple[Path, Exit]:
+    """Sweeps the sample network afresh into a folder of its own; returns the report's path. `claimants` adds accounts
+    that claim to be an institution to the network, and keeps accounts.
 
     Errors: ConfigError when the folder holds something that an earlier demonstration did not make.
     """
@@ -28,7 +29,7 @@ def run_demo(out: Path, progress: Progress) -> tuple[Path, Exit]:
     os.environ["POSTSWEEP_KEY_FILE"] = str(out / "pseudonym.key")
     create_key(out / "pseudonym.key")
     report = out / "report.html"
-    with Network() as network:
+    with Network(claimants=claimants) as network:
         sweep_file = out / "sweep.toml"
         sweep_file.write_text(network.sweep_file(out / "archive"), encoding="utf-8")
         code = run_sweep(load_sweep(sweep_file), progress, report, links=False)

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from pipelines.archive import read_archive, round_manifests, run_manifest, run_manifests, sweep_manifest
+from pipelines.archive import (
+    accounts_manifest,
+    read_archive,
+    round_manifests,
+    run_manifest,
+    run_manifests,
+    sweep_manifest,
+)
 from pipelines.errors import ArchiveError
 from pipelines.progress import Progress
 from pipelines.report.build import build_report
@@ -26,6 +33,9 @@ def report_sweep(
             raise ArchiveError(f"{archive}: no finished run {run} of sweep {id}; there are: {known}")
     else:
         chosen = next(reversed(run_manifests(store, id)), None)
-    rounds = round_manifests(store, id)
+    rounds, accounts = round_manifests(store, id), accounts_manifest(store, id)
+    if accounts is not None and accounts["generation"] != sweep["generation"]:
+        accounts = None
     with progress.stage("report"):
-        return build_report(store.root, sweep, chosen, out or Path(f"{id}.html"), links=links, rounds=rounds)
+        where = out or Path(f"{id}.html")
+        return build_report(store.root, sweep, chosen, where, links=links, rounds=rounds, accounts=accounts)

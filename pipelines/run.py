@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from pipelines.accounts import score_accounts
 from pipelines.classify import RunRequest, classify_sweep
 from pipelines.config import SweepConfig
 from pipelines.crawl import crawl_sweep
@@ -18,6 +19,8 @@ def run_sweep(config: SweepConfig, progress: Progress, out: Path | None, links: 
     with suppress(SealedError):
         crawl_sweep(config, progress)
     run, _ = classify_sweep(RunRequest.of(config), progress)
+    if config.sweep.keep_accounts:
+        score_accounts(config.archive, config.id, progress)
     report_sweep(config.archive, config.id, progress, run=run, out=out, links=links)
     sources = sweep_status(config.archive, config.id)["sources"]
     return Exit.GAPS if any(source["gaps"] for source in sources) else Exit.DONE

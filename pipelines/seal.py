@@ -330,7 +330,16 @@ class _Rows:
 
     def _tables(self, table: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
         for path in self._files[table]:
-            yield pq.read_table(path, columns=columns, partitioning=None).replace_schema_metadata(None)
+            read = pq.read_table(path, columns=columns, partitioning=None).replace_schema_metadata(None)
+            yield read if columns is not None else _widened(read, _SCHEMAS[table])
+
+
+def _widened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows of a shard that earlier code wrote, with nulls in the columns that came since: they stand last."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
 def _filled(posts: pa.Table) -> pa.Array:

@@ -16,6 +16,8 @@ from pipelines.archive import (
     PRIVATE_TABLES,
     TABLES,
     Manifest,
+    accounts_manifest,
+    accounts_manifest_name,
     archive_key,
     incoming,
     private_incoming,
@@ -58,6 +60,7 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
         if manifest is None:
             continue
         try:
+            problems += _claim_problems(store, manifest)
             its_runs = [run for run in runs if run["sweep"] == each]
             rounds = _rounds(store, each, problems)
             parts = [part for table in TABLES for part in manifest["parts"][table]]
@@ -78,6 +81,7 @@ def verify_archive(archive: Path, sweep: str | None, progress: Progress) -> list
         ]
         problems += _unnamed(store)
         problems += _ledger_problems(store)
+        problems += _unnamed_claims(store)
     return problems + _open_to_others(store)
 
 
@@ -114,6 +118,35 @@ def _problems(store: Store, manifest: Manifest, runs: list[Manifest]) -> Iterato
             yield f"{left}: left over beside a sealed sweep; run the sweep's command again to remove it"
     for run in runs:
         yield from _run_problems(store, manifest, run, posts)
+
+
+def _claim_problems(store: Store, sweep: Manifest) -> list[str]:
+    """What is wrong with the list of a sweep's accounts that claim to be an institution."""
+    problems: list[str] = []
+    told = _read(accounts_manifest, store, sweep["sweep"], problems)
+    if told is None:
+        return problems
+    where, path = accounts_manifest_name(sweep["sweep"]), store.path(told["list"]["path"])
+    again = "run `postsweep accounts` again"
+    if told["generation"] != sweep["generation"]:
+        return [f"{where}: of another generation than its sweep; {again}"]
+    if not path.exists():
+        return [f"{told['list']['path']}: missing; {again}"]
+    if path.stat().st_size != told["list"]["bytes"] or file_sha256(path) != told["list"]["sha256"]:
+        return [f"{told['list']['path']}: its bytes are not those that were committed (SHA-256 differs); {again}"]
+    counted = sum(claim["accounts"] for claim in told["claims"] if claim["state"] != "verified")
+    return [] if counted == told["list"]["rows"] else [f"{where}: its counts are not those of its list; {again}"]
+
+
+def _unnamed_claims(store: Store) -> Iterator[str]:
+    """Lists of accounts without their manifest, and manifests without their sweep."""
+    sealed = sweep_ids(store)
+    for name in store.names("manifests/accounts"):
+        if Path(name).stem not in sealed:
+            yield f"{name}: sweep {Path(name).stem} has no manifest; restore it"
+    for name in store.names("identities/claims"):
+        if not store.exists(accounts_manifest_name(Path(name).stem)):
+            yield f"{name}: no manifest names it; run `postsweep accounts` again, or remove it"
 
 
 def _rounds(store: Store, sweep: str, problems: list[str]) -> list[Manifest]:
@@ -253,7 +286,7 @@ def _unnamed(store: Store) -> list[str]:
     """What lies in a table beside the folders of sealed sweeps and finished runs: a plain glob would read it."""
     sweeps = {f"sweep={sweep}" for sweep in sweep_ids(store)}
     runs = {f"run={run}" for run in run_ids(store)}
-    work = {"incoming", "tmp", "sweeps", "feeds", "erasing"}
+    work = {"incoming", "tmp", "sweeps", "feeds", "erasing", "claims"}
     found = []
     for table in (*TABLES, "scores", "sightings"):
         known = runs if table == "scores" else sweeps | work if table == "identities" else sweeps

@@ -6,13 +6,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import feedparser
 import pytest
 
-from pipelines.demo.network import APP_PASSWORD, IDENTIFIER, Network, embedded_people, embedded_posts, synthetic_posts
+from pipelines.demo.network import (
+    APP_PASSWORD,
+    IDENTIFIER,
+    Network,
+    embedded_claimants,
+    embedded_people,
+    embedded_posts,
+    synthetic_posts,
+)
 
 Answer = tuple[int, Any, dict[str, str]]
 
@@ -79,6 +88,28 @@ def test_the_sample_holds_several_hundred_posts_in_four_languages() -> None:
     for post in posts:
         for other in (post.reply_to, post.quote_of, post.repost_of):
             assert other is None or ids[other].platform == post.platform
+
+
+def test_accounts_that_claim_to_be_an_institution_are_added_on_two_platforms_and_write_like_anybody() -> None:
+    claimants = embedded_claimants()
+    assert {(each["role"], each["platform"]) for each in claimants} == {
+        (role, platform) for role in ("posing", "verified", "private") for platform in ("mastodon", "bluesky")
+    }
+    with Network(faults=False) as without, Network(faults=False, claimants=True) as network:
+        assert len(network.people) - len(without.people) == len(claimants)
+        added = {id: post for id, post in network.by_id.items() if id not in without.by_id}
+        assert len(added) == sum(len(each["posts"]) for each in claimants)
+        texts = [post.text for post in added.values()]
+        assert all(each["display"] not in text for each in claimants for text in texts)
+        assert "keep_accounts = true" in network.sweep_file(Path("archive"))
+        assert "keep_accounts" not in without.sweep_file(Path("archive"))
+        _, page, _ = get(f"{network.hosts['lantern']}/api/v1/timelines/public?limit=40&local=true")
+        _, council, _ = get(f"{network.hosts['hearth']}/api/v1/accounts/lookup?acct=oakford_council")
+        actor = next(each["handle"] for each in claimants if each.get("verified"))
+        _, feed, _ = get(f"{network.hosts['view']}/xrpc/app.bsky.feed.getAuthorFeed?actor={actor}")
+    assert any(status["account"]["note"] for status in page)
+    assert [field["verified_at"] for field in council["fields"]] == ["2025-11-03T09:00:00.000Z"]
+    assert feed["feed"][0]["post"]["author"]["verification"]["verifiedStatus"] == "valid"
 
 
 def test_both_mastodon_servers_give_every_post_once_newest_first_under_the_same_uri(calm: Network) -> None:

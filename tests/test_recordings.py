@@ -25,7 +25,7 @@ import yaml
 from crawlers.platforms.bluesky import parse_record, parse_view
 from crawlers.platforms.feed import parse_feed
 from crawlers.platforms.mastodon import parse_status
-from crawlers.post import Account, Media, ParseError, Post, PostId
+from crawlers.post import Account, Media, ParseError, Post, PostId, Verification
 from tests.shared_data import SHARED
 from tests.test_crawlers import NOW
 from tests.test_crawlers_text import as_rows
@@ -158,6 +158,11 @@ def expected_status(status: Json) -> Json:
     shown = Shown(status["content"], target is not None)
     lines = [shown.out, *(f"- {option['title']}" for option in (poll or {"options": []})["options"])]
     parent = status["in_reply_to_id"]
+    bio: str | None = "🌉 bridged (@user) from 🦋 @user, follow @user to interact"
+    if "fed.brid.gy" not in account["note"]:  # that has three anchors, and each names an account
+        bio = " ".join(Shown(account["note"], False).out.split()) or None
+    verified = [each["value"] for each in account["fields"] if each["verified_at"]]
+    sites = tuple(dict.fromkeys(re.findall(r'href="https://([^/"]+)', " ".join(verified))))
     return NOTHING | {
         "id": PostId("mastodon", status["uri"], HOST, status["id"]),
         "host": HOST,
@@ -170,6 +175,8 @@ def expected_status(status: Json) -> Json:
             account["bot"],
             None,
             moment(account["created_at"]),
+            bio,
+            Verification(sites=sites) if sites else None,
         ),
         "url": status["url"],
         "created_at": moment(status["created_at"]),
@@ -334,6 +341,10 @@ def expected_view(view: Json) -> Json:
             author["displayName"],
             f"https://bsky.app/profile/{author['handle']}",
             created_at=moment(author["createdAt"]),
+            verified=author.get("verification", {}).get("verifiedStatus") == "valid",
+            verification=None
+            if author["handle"].endswith(".bsky.social")
+            else Verification(sites=(author["handle"],)),
         ),
         "server_time": moment(view["indexedAt"]),
         "media": [

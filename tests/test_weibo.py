@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from crawlers.platforms.weibo import bid_of, mblogs_in, mid_of, parse_mblog
 from crawlers.platforms.weibo_text import read_words
-from crawlers.post import Account, Media, ParseError, Post, PostId
+from crawlers.post import Account, Media, ParseError, Post, PostId, Verification, VerifiedAs
 from crawlers.sink import Position
 from crawlers.source import Source
 from crawlers.text import names_account
@@ -110,6 +110,7 @@ RECORDED = {
     "sfm_5d8ea69b3544_2.json": (0, 0),
 }
 """Posts, and an error; four pages hold nothing."""
+MARKS: dict[int, VerifiedAs] = {0: "person", 3: "media"}
 
 
 @pytest.mark.skipif(SHARED is None, reason="the recordings are not here")
@@ -140,7 +141,8 @@ def test_recorded_answers_parse_with_no_field_wrong(shown_at: datetime) -> None:
                 "kind": "post",
                 "author": Account(
                     str(user["id"]), user["screen_name"], user["screen_name"], f"https://weibo.com/u/{user['id']}",
-                    verified=user["verified"], created_at=since,
+                    verified=user["verified"], created_at=since, bio=user.get("description") or None,
+                    verification=Verification(MARKS[user["verified_type"]], user["verified_reason"]),
                 ),
                 "url": f"https://weibo.com/{user['id']}/{bid}",
                 "created_at": moment.astimezone(UTC),

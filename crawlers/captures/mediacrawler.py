@@ -11,7 +11,7 @@ from typing import Any
 
 from crawlers.platforms.chinese_time import read_time
 from crawlers.platforms.counts import approximate
-from crawlers.platforms.fields import Record, record, text
+from crawlers.platforms.fields import Record, profile_text, record, text
 from crawlers.platforms.weibo_text import hashtags_in, read_words, topic
 from crawlers.post import Account, Media, ParseError, Post, PostId
 from crawlers.text import well_formed
@@ -186,7 +186,8 @@ def _author(told: Record) -> Account | None:
     name = next((_words(told, key) for key in ("nickname", "user_nickname") if told.get(key)), "") or None
     link = _words(told, "user_link") or None
     named = _told_id(told, "user_id") or link or name
-    return Account(named, handle=name, display_name=name, url=link) if named else None
+    bio = profile_text(told, "user_signature")
+    return Account(named, handle=name, display_name=name, url=link, bio=bio) if named else None
 
 
 def _words(told: Record, key: str) -> str:

@@ -77,7 +77,7 @@ def _user(result: Record) -> Record | None:
     if found is None or found.get("rest_id") is None:
         return None
     legacy, names = optional_record(found, "legacy") or {}, optional_record(found, "core") or {}
-    return {**legacy, **names, "id_str": found["rest_id"]}
+    return {**legacy, **names, "id_str": found["rest_id"], "is_blue_verified": found.get("is_blue_verified")}
 
 
 def _long(result: Record) -> Record | None:

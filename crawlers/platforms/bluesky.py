@@ -12,13 +12,14 @@ from crawlers.platforms.fields import (
     needed_text,
     needed_time,
     optional_record,
+    profile_text,
     record,
     records,
     text,
     texts,
     time,
 )
-from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.post import Account, Kind, Media, ParseError, Post, PostId, Verification
 from crawlers.text import (
     END,
     MARK,
@@ -213,13 +214,29 @@ def _post(
 
 def _account(author: Record, place: str) -> Account:
     handle = text(author, "handle", place)
+    is_own = handle is not None and not handle.endswith(_GIVEN)
     return Account(
         id=needed_text(author, "did", place),
         handle=handle,
         display_name=text(author, "displayName", place),
         url=None if handle is None else f"https://bsky.app/profile/{handle}",
         created_at=time(author, "createdAt", place),
+        verified=_is_verified(author),
+        bio=profile_text(author, "description"),
+        verification=Verification(sites=(str(handle).lower(),)) if is_own else None,
     )
+
+
+_GIVEN = (".bsky.social", ".invalid")
+"""Handles that the platform gives, and what it shows in place of a broken one. Any other is a domain that the account
+was found to own."""
+
+
+def _is_verified(author: Record) -> bool:
+    """AppViews tell of an account's verification only where there is one, valid or not."""
+    told = author.get("verification")
+    states = [told.get(key) for key in ("verifiedStatus", "trustedVerifierStatus")] if isinstance(told, dict) else []
+    return "valid" in states
 
 
 def _type(value: Record) -> str:

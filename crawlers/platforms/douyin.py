@@ -11,10 +11,21 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text, texts
+from crawlers.platforms.fields import (
+    Record,
+    count,
+    flag,
+    needed_text,
+    optional_record,
+    profile_text,
+    record,
+    records,
+    text,
+    texts,
+)
 from crawlers.platforms.marked import read_marked
 from crawlers.platforms.notices import Notice, Phrases, Says
-from crawlers.post import Account, Media, ParseError, Post, PostId
+from crawlers.post import Account, Media, ParseError, Post, PostId, Verification
 from crawlers.text import Reading, mask, read_plain
 
 PARSER_VERSION = 1
@@ -199,7 +210,33 @@ def _author(item: Record) -> Account | None:
         return None
     handle = text(author, "unique_id", "author.") or text(author, "short_id", "author.")
     shown = read_plain(text(author, "nickname", "author.") or "").text
-    return Account(name, handle or None, shown or None, f"https://www.douyin.com/user/{sec}" if sec else None)
+    return Account(
+        name,
+        handle or None,
+        shown or None,
+        f"https://www.douyin.com/user/{sec}" if sec else None,
+        verified=_is_verified(author),
+        bio=profile_text(author, "signature"),
+        verification=_verification(author),
+    )
+
+
+_MARKS = ("enterprise_verify_reason", "custom_verify")
+"""The words of the blue mark, an organisation's, and of the yellow one, a person's; empty for who has none."""
+
+
+def _is_verified(author: Record) -> bool | None:
+    told = [author[key] for key in _MARKS if isinstance(author.get(key), str)]
+    return any(each.strip() for each in told) if told else None
+
+
+def _verification(author: Record) -> Verification | None:
+    organisation, person = (profile_text(author, key) for key in _MARKS)
+    if author.get("is_gov_media_vip") is True and organisation:
+        return Verification("government", organisation)
+    if organisation:
+        return Verification("organisation", organisation)
+    return Verification("person", person) if person else None
 
 
 def _media(item: Record, images: list[Record] | None) -> Iterator[Media]:

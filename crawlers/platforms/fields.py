@@ -49,6 +49,12 @@ def needed_text(parent: Record, key: str, place: str = "") -> str:
     return value
 
 
+def profile_text(parent: Record, key: str) -> str | None:
+    """A string of a profile, on one line; None for an empty one and for anything else, which is worth no reject."""
+    value = parent.get(key)
+    return " ".join(well_formed(value).split()) or None if isinstance(value, str) else None
+
+
 def texts(parent: Record, key: str, place: str = "") -> list[str] | None:
     """A list of strings or nothing."""
     value = parent.get(key)

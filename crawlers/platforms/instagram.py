@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text
+from crawlers.platforms.fields import (
+    Record,
+    count,
+    flag,
+    needed_text,
+    optional_record,
+    profile_text,
+    record,
+    records,
+    text,
+)
 from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
 from crawlers.text import MENTION, is_web, names_account, read_plain, well_formed
 
@@ -191,6 +201,7 @@ def _author(user: Record | None, platform: str) -> Account | None:
         read_plain(text(user, "full_name", "user.") or "").text or None,
         f"https://{HOSTS[platform]}/{at}{handle}" if handle else None,
         verified=flag(user, "is_verified", "user."),
+        bio=profile_text(user, "biography"),
     )
 
 

@@ -14,6 +14,7 @@ from crawlers.platforms.fields import (
     needed_text,
     needed_time,
     optional_record,
+    profile_text,
     record,
     records,
     text,
@@ -151,6 +152,7 @@ def _account(creator: Record) -> Account:
         url=address if is_web(address) else None,
         bot=flag(creator, "bot_account", "creator."),
         created_at=time(creator, "published_at", "creator.") or time(creator, "published", "creator."),
+        bio=profile_text(creator, "bio"),
     )
 
 

@@ -1,7 +1,9 @@
 """Statuses of Mastodon-API servers (docs.joinmastodon.org/entities/Status), to posts. Pure."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from crawlers.platforms.fields import (
     Record,
@@ -10,12 +12,13 @@ from crawlers.platforms.fields import (
     needed_text,
     needed_time,
     optional_record,
+    profile_text,
     record,
     records,
     text,
     time,
 )
-from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.post import Account, Kind, Media, ParseError, Post, PostId, Verification
 from crawlers.text import Reading, clean, is_web, mask, read_html, read_plain
 
 PARSER_VERSION = 2
@@ -86,7 +89,32 @@ def _account(account: Record) -> Account:
         url=url,
         bot=flag(account, "bot", "account."),
         created_at=time(account, "created_at", "account."),
+        bio=_bio(profile_text(account, "note")),
+        verification=_verification(account),
     )
+
+
+@lru_cache(maxsize=1024)
+def _bio(note: str | None) -> str | None:
+    """The note without its markup; of the posts of a page many are of one account."""
+    return (note and " ".join(read_html(note).text.split())) or None
+
+
+def _verification(account: Record) -> Verification | None:
+    """Links that a server followed and found to lead back to the account; it verifies nothing else."""
+    found = account.get("fields")
+    fields = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    verified = [profile_text(each, "value") or "" for each in fields if each.get("verified_at")]
+    links = [link for value in verified for link in read_html(value).links]
+    sites = tuple(dict.fromkeys(host for link in links if (host := _host(link))))
+    return Verification(sites=sites) if sites else None
+
+
+def _host(link: str) -> str | None:
+    try:
+        return urlsplit(link).hostname
+    except ValueError:
+        return None
 
 
 def _addresses(status: Record, mentions: list[Record] | None) -> frozenset[str]:

@@ -5,7 +5,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crawlers.platforms.counts import approximate
-from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text, texts
+from crawlers.platforms.fields import (
+    Record,
+    count,
+    flag,
+    needed_text,
+    optional_record,
+    profile_text,
+    record,
+    records,
+    text,
+    texts,
+)
 from crawlers.platforms.marked import read_marked
 from crawlers.post import Account, Media, ParseError, Post, PostId
 from crawlers.text import Reading, read_plain
@@ -108,6 +119,7 @@ def _author(item: Record) -> Account | None:
         read_plain(text(author, "nickname", "author.") or "").text or None,
         f"https://{HOST}/@{handle}" if handle else None,
         verified=flag(author, "verified", "author."),
+        bio=profile_text(author, "signature"),
     )
 
 

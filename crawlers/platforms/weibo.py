@@ -11,9 +11,19 @@ from datetime import datetime
 
 from crawlers.platforms.chinese_time import read_time
 from crawlers.platforms.counts import approximate
-from crawlers.platforms.fields import Record, count, flag, needed_text, optional_record, record, records, text
+from crawlers.platforms.fields import (
+    Record,
+    count,
+    flag,
+    needed_text,
+    optional_record,
+    profile_text,
+    record,
+    records,
+    text,
+)
 from crawlers.platforms.weibo_text import hashtags_in, keeps, read_markup, read_words, topic
-from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.post import Account, Kind, Media, ParseError, Post, PostId, Verification, VerifiedAs
 from crawlers.sighting import State
 from crawlers.text import Reading
 
@@ -360,4 +370,20 @@ def _account(mblog: Record, fetched_at: datetime) -> Account | None:
         url=f"https://weibo.com/u/{native}",
         verified=flag(user, "verified", "user."),
         created_at=read_time(since, fetched_at) if since else None,
+        bio=profile_text(user, "description"),
+        verification=_verification(user),
     )
+
+
+_VERIFIED_AS: dict[str, VerifiedAs] = {
+    "0": "person", "1": "government", "2": "company", "3": "media", "4": "organisation", "5": "company",
+    "6": "company", "7": "organisation",
+}  # fmt: skip
+"""What `verified_type` says. Others, such as 200 and 220, are grades of private accounts, and -1 is none."""
+
+
+def _verification(user: Record) -> Verification | None:
+    told = user.get("verified_type")
+    kind = _VERIFIED_AS.get(str(told)) if isinstance(told, int | str) else None
+    words = profile_text(user, "verified_reason")
+    return Verification(kind, words) if user.get("verified") is True and (kind or words) else None

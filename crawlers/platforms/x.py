@@ -17,13 +17,14 @@ from crawlers.platforms.fields import (
     flag,
     needed_text,
     optional_record,
+    profile_text,
     record,
     records,
     text,
     texts,
     time,
 )
-from crawlers.post import Account, Kind, Media, ParseError, Post, PostId
+from crawlers.post import Account, Kind, Media, ParseError, Post, PostId, Verification, VerifiedAs
 from crawlers.sink import Reject
 from crawlers.text import (
     END,
@@ -384,6 +385,8 @@ def _account_of_status(user: Record) -> Account:
         url=_profile(handle),
         verified=flag(user, "verified", "user."),
         created_at=_old_time(user, "created_at", "user."),
+        bio=profile_text(user, "description"),
+        verification=_verification(user),
     )
 
 
@@ -524,7 +527,19 @@ def _account(author: Record, known: str | None) -> Account:
         url=_profile(handle),
         verified=flag(author, "verified", "author."),
         created_at=time(author, "created_at", "author."),
+        bio=profile_text(author, "description"),
+        verification=_verification(author),
     )
+
+
+_VERIFIED_AS: dict[str, VerifiedAs] = {"government": "government", "business": "company", "blue": "paid"}
+
+
+def _verification(user: Record) -> Verification | None:
+    """By `verified_type`; where there is none, a mark that is told to be the blue one was bought."""
+    told = profile_text(user, "verified_type") or profile_text(user, "ext_verified_type") or ""
+    kind = _VERIFIED_AS.get(told.casefold()) or ("paid" if user.get("is_blue_verified") is True else None)
+    return None if kind is None else Verification(kind)
 
 
 def _profile(handle: str | None) -> str | None:

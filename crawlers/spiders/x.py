@@ -31,7 +31,7 @@ FIELDS = {
     "in_reply_to_user_id,lang,note_tweet,possibly_sensitive,public_metrics,referenced_tweets,withheld",
     "expansions": "author_id,attachments.media_keys,attachments.poll_ids,referenced_tweets.id,"
     "referenced_tweets.id.author_id,referenced_tweets.id.attachments.media_keys",
-    "user.fields": "created_at,name,username,verified",
+    "user.fields": "created_at,description,name,username,verified,verified_type",
     "media.fields": "alt_text,media_key,preview_image_url,type,url,variants",
     "poll.fields": "options",
 }

@@ -79,6 +79,9 @@ class Person:
     platform: str
     handle: str
     display: str
+    bio: str = ""
+    site: str | None = None
+    is_verified: bool = False
 
     @property
     def did(self) -> str:
@@ -109,6 +112,24 @@ def embedded_people() -> dict[str, Person]:
     """Their authors."""
     found = orjson.loads(resources.files("pipelines.demo").joinpath("accounts.json").read_bytes())
     return {key: Person(key, each["platform"], each["handle"], each["display"]) for key, each in found.items()}
+
+
+def embedded_claimants() -> list[Json]:
+    """Accounts that pose as institutions, real ones, and private persons whose names tempt (`role`), with posts."""
+    found: list[Json] = orjson.loads(resources.files("pipelines.demo").joinpath("claimants.json").read_bytes())
+    return found
+
+
+def _claimant(each: Json) -> tuple[Person, list[Sample]]:
+    key, platform = each["key"], each["platform"]
+    person = Person(
+        key, platform, each["handle"], each["display"], each["bio"], each.get("site"), each.get("verified", False)
+    )
+    posts = [
+        Sample(f"c-{key}-{place}", key, platform, lang, minute, text)
+        for place, (lang, minute, text) in enumerate(each["posts"])
+    ]
+    return person, posts
 
 
 def synthetic_posts(count: int) -> "SyntheticPosts":
@@ -151,6 +172,7 @@ def _sample(row: Json) -> Sample:
 @dataclass
 class Network:
     """The network, running inside a `with` block. `first_port` fixes the ports (five in a row); 0 takes free ones.
+    `claimants` adds accounts that claim to be an institution, and some that only seem to.
 
     A search gives no cursor that leads beyond `search_depth` hits, and a session is good for `session_requests`.
     """
@@ -160,6 +182,7 @@ class Network:
     first_port: int = 0
     search_depth: int = 10_000
     session_requests: int = 1_000
+    claimants: bool = False
     requests: Counter[str] = field(default_factory=Counter)
     hosts: dict[str, str] = field(default_factory=dict)
 
@@ -168,6 +191,10 @@ class Network:
         if self.posts is None:
             self.people |= embedded_people()
             self.posts = embedded_posts()
+        if self.claimants:
+            made = [_claimant(each) for each in embedded_claimants()]
+            self.people |= {person.key: person for person, _ in made}
+            self.posts = [*self.posts, *(post for _, posts in made for post in posts)]
         self._servers: list[ThreadingHTTPServer] = []
         self._seen: Counter[str] = Counter()
         self._sessions: dict[str, int] = {}
@@ -191,7 +218,7 @@ class Network:
             server.server_close()
 
     def sweep_file(self, archive: Path, workers: int = 2, part_rows: int = 100) -> str:
-        """A sweep file that reads all of it."""
+        """A sweep file that reads all of it, and keeps accounts where some claim to be an institution."""
         quoted = json.dumps(str(archive))
         head = f"""[sweep]
 id = "d2026-01-01"
@@ -201,7 +228,7 @@ archive = {quoted}
 contact = "mailto:operator@example.org"
 part_rows = {part_rows}
 delay_seconds = 0
-
+{"keep_accounts = true" if self.claimants else ""}
 [cluster]
 kind = "local"
 workers = {workers}
@@ -223,11 +250,14 @@ workers = {workers}
         there = [person for person in self.people.values() if person.home.startswith("https://lantern")]
         first = next(person for person in there if person.platform == "mastodon" and person.key in embedded_people())
         yield "mastodon", "lantern", "", "account", first.handle
-        blue = [person for person in self.people.values() if person.platform == "bluesky"]
+        blue = [person for person in embedded_people().values() if person.platform == "bluesky"]
         for person in blue:
             yield "bluesky", "pds", "", "records", person.handle
         for person in blue[:2]:
             yield "bluesky", "view", "", "author", person.handle
+        for person in self.people.values():
+            if person.platform == "bluesky" and person not in blue:
+                yield "bluesky", "view", "", "author", person.handle
         for name in ("news.rss", "news.atom", "news.json"):
             yield "feed", "press", f"/{name}", "feed", ""
 
@@ -461,7 +491,15 @@ def _account(person: Person, host: str) -> Json:
         "url": person.home.replace("/users/", "/@"),
         "bot": False,
         "created_at": "2024-03-01T00:00:00.000Z",
+        "note": f"<p>{html.escape(person.bio)}</p>" if person.bio else "",
+        "fields": [] if person.site is None else [_field(person.site)],
     }
+
+
+def _field(site: str) -> Json:
+    """A link that the server found to lead back to the account."""
+    link = f'<a href="https://{site}/" rel="me nofollow noopener" target="_blank">{site}</a>'
+    return {"name": "Website", "value": link, "verified_at": "2025-11-03T09:00:00.000Z"}
 
 
 def _markup(network: Network, post: Sample) -> str:
@@ -634,7 +672,10 @@ def _item(network: Network, post: Sample) -> Json:
 
 
 def _profile(person: Person) -> Json:
-    return {"did": person.did, "handle": person.handle, "displayName": person.display, "labels": []}
+    shown: Json = {"did": person.did, "handle": person.handle, "displayName": person.display, "labels": []}
+    if person.is_verified:
+        shown["verification"] = {"verifications": [], "verifiedStatus": "valid", "trustedVerifierStatus": "none"}
+    return shown
 
 
 def _feeds(handler: _Handler, path: str, _: dict[str, str]) -> None:

@@ -28,10 +28,12 @@ from pipelines.archive import (
     FORMAT,
     TABLES,
     Manifest,
+    claims_name,
     incoming,
     moment,
     private_incoming,
     reopen_archive,
+    replace_accounts_manifest,
     replace_round_manifest,
     replace_run_manifest,
     round_manifests,
@@ -336,6 +338,9 @@ def _rewrite_all(store: Store, ledger: Ledger, intent: Intent, meta: Manifest, p
             if manifest["generation"] == before["generation"]:
                 manifest = _rewrite_sweep(store, manifest, ledger, intent, before["posts"])
             if manifest["generation"] > before["generation"]:
+                # What was told of the accounts is of the rows before; it is made anew out of those that stay.
+                replace_accounts_manifest(store, sweep, None)
+                store.remove(claims_name(sweep))
                 for run in runs:
                     if run["sweep"] == sweep and run["generation"] < manifest["generation"]:
                         replace_run_manifest(store, _rewrite_run(store, manifest, run, ledger, intent))

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from pipelines.errors import ArchiveError
 from pipelines.report import plots
+from pipelines.report.claims import claim_figures
 from pipelines.report.figures import compute
 from pipelines.report.intervals import wilson
 
@@ -32,9 +33,10 @@ def build_report(  # noqa: PLR0917 - the two manifests, then the options
     links: bool = False,
     examples: int = 8,
     rounds: Sequence[dict[str, Any]] = (),
+    accounts: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes the report of a sweep, a run and rounds of rechecks (their manifests) to `out`, whole or not at all, and
-    returns `out`.
+    """Writes the report of a sweep, a run, rounds of rechecks and scored accounts (their manifests) to `out`, whole or
+    not at all, and returns `out`.
 
     `links` adds the addresses of example posts, which name their authors: such a report is for its owner's eyes (mode
     0600). `examples`: highest scores shown for each label. Errors: ArchiveError when a file of the sweep cannot be
@@ -46,6 +48,7 @@ def build_report(  # noqa: PLR0917 - the two manifests, then the options
         run=run,
         figures=figures,
         links=links,
+        claims=None if accounts is None else claim_figures(accounts),
         hours=_plot(plots.hours(figures.hours)),
         languages=_plot(plots.languages(figures.detected)),
         shares=_plot(plots.shares(figures.labels)),
