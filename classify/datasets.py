@@ -1,145 +1,106 @@
-"""Which public data sets the embedded heads are trained on, and what each of their labels says of ours.
+"""Labelled texts for training and judging: read from files, marked by a recipe, split so that no part knows another.
 
 1 and 0 are positive and negative examples of a label; a label that is not named is masked: the set says nothing of it.
-A set marked `ordinary` was collected as everyday talk, news titles or opinion, criticism of governments, parties and
-politicians among it; its posts count as negative examples of every label, those of outspoken feeling only of the labels
-that words of anger are not. That is an assumption, not an annotation.
 """
 
+import csv
 import gzip
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
 
 from classify.duplicates import letters, near_duplicates
+from classify.errors import ModelError
+from classify.language import detect_language
+from classify.recipe import Recipe, SetPart, SplitPart
 
-LABELS = ("rumor", "hate", "abuse", "scam", "clickbait")
-
-Marks = dict[str, int]
-NONE_OF_THEM: Marks = dict.fromkeys(LABELS, 0)
-_CLEAN: Marks = {"hate": 0, "abuse": 0}
-_BOTH: Marks = {"hate": 1, "abuse": 1}
-_FRAUD: Marks = {"scam": 1, "clickbait": 0}
-_OPINION: Marks = {"rumor": 0, "scam": 0, "clickbait": 0}
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """One set: what its labels say of ours, and the most rows that are taken of it."""
-
-    name: str
-    marks: dict[str, Marks]
-    rows: int = 2500
-    ordinary: bool = False
-
-
-SETS: tuple[DataSet, ...] = (
-    # Rumors: posts and claims that fact-checkers or the platform's own rumor desk found false, against true ones.
-    DataSet("weibo21", {"fake": {"rumor": 1}, "real": {"rumor": 0}}, rows=6000),
-    DataSet("weibo_jin2017", {"rumor": {"rumor": 1}, "nonrumor": {"rumor": 0}}),
-    DataSet("constraint_covid_en", {"fake": {"rumor": 1}, "real": {"rumor": 0}}, rows=4000),
-    DataSet("covid19_rumor_en", {"F": {"rumor": 1}, "T": {"rumor": 0}}),
-    DataSet("mide22_en", {"False": {"rumor": 1}, "True": {"rumor": 0}, "Other": {"rumor": 0}}),
-    DataSet("coaid_en", {"fake": {"rumor": 1}, "real": {"rumor": 0}}),
-    # Hate: for what people are. A slur against a group is abuse as well.
-    DataSet("hatexplain_bin_en", {"hatespeech": _BOTH, "not_hatespeech": {"hate": 0}}),
-    DataSet("tweeteval_hate_en", {"hate": _BOTH, "not-hate": {"hate": 0}}),
-    DataSet("stormfront_en", {"hate": {"hate": 1}, "noHate": {"hate": 0}}),
-    DataSet("edos_en", {"sexist": {"hate": 1}, "not sexist": {"hate": 0}}),
-    DataSet("swsr_zh", {"sexist": {"hate": 1}, "non-sexist": {"hate": 0}}),
-    DataSet("toxicn_zh", {"hate": _BOTH, "offensive": {"hate": 0, "abuse": 1}, "non-toxic": _CLEAN}, rows=4000),
-    # Abuse: offensive or demeaning words, whoever they are aimed at.
-    DataSet("olid_en", {"OFF": {"abuse": 1}, "NOT": _CLEAN}, rows=4000),
-    DataSet("davidson_en", {"hate_speech": _BOTH, "offensive_language": {"abuse": 1}, "neither": _CLEAN}),
-    DataSet(
-        "cad_en",
-        {
-            "Neutral": _CLEAN,
-            "CounterSpeech": _CLEAN,
-            "PersonDirectedAbuse": {"abuse": 1},
-            "AffiliationDirectedAbuse": {"abuse": 1},
-            "IdentityDirectedAbuse": _BOTH,
-        },
-    ),
-    DataSet("cold_zh", {"offensive": {"abuse": 1}, "safe": _CLEAN}, rows=5000),
-    DataSet("political_hof_en", {"hateful-offensive": {"abuse": 1}, "non-hateful": NONE_OF_THEM}),
-    # Scams.
-    DataSet(
-        "telecom_fraud_zh",
-        {
-            "冒充公检法及政府机关类": _FRAUD,
-            "贷款、代办信用卡类": _FRAUD,
-            "冒充领导、熟人类": _FRAUD,
-            "冒充客服服务": _FRAUD,
-            "normal": {"scam": 0},
-        },
-        rows=4000,
-    ),
-    DataSet("sms_spam_en", {"spam": {"scam": 1}, "ham": {"scam": 0}}, rows=4000),
-    # Clickbait.
-    DataSet("clickbait_en", {"clickbait": {"clickbait": 1}, "non-clickbait": {"clickbait": 0}}, rows=4000),
-    DataSet("clickbait_zh_hancd", {"clickbait": {"clickbait": 1}, "non-clickbait": {"clickbait": 0}}),
-    # Everyday talk, news and opinion. A post without a claim that could be checked is no rumor.
-    DataSet("checkthat22_claim_en", {"0": {"rumor": 0}}),
-    DataSet(
-        "smp2020_emotion_zh",
-        dict.fromkeys(("happy", "angry", "neutral", "sad", "fear", "surprise"), _OPINION),
-        rows=4000,
-        ordinary=True,
-    ),
-    DataSet(
-        "tweeteval_emotion_en", dict.fromkeys(("anger", "sadness", "joy", "optimism"), _OPINION), ordinary=True
-    ),
-    DataSet("weibo_sentiment_zh", {"positive": NONE_OF_THEM, "negative": NONE_OF_THEM}, ordinary=True),
-    DataSet("tweeteval_sentiment_en", dict.fromkeys(("neutral", "positive", "negative"), NONE_OF_THEM), ordinary=True),
-    DataSet("cstance_a_zh", dict.fromkeys(("支持", "反对", "中立"), NONE_OF_THEM), ordinary=True),
-    DataSet("tweeteval_stance_en", dict.fromkeys(("against", "favor", "none"), NONE_OF_THEM), ordinary=True),
-    DataSet(
-        "thucnews_titles_zh",
-        dict.fromkeys(
-            ("society", "finance", "politics", "science", "entertainment", "education", "sports"), NONE_OF_THEM
-        ),
-        rows=2000,
-        ordinary=True,
-    ),
-)
-
-ORDINARY = frozenset(dataset.name for dataset in SETS if dataset.ordinary)
-"""The sets of ordinary posts: what a threshold may flag of them is bounded."""
+Marks = Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled text. `group` is equal for near-duplicates, of whatever set; `part` is train, calibrate or test."""
+    """One labelled text. `group` is equal for near-duplicates, of whatever set.
+
+    `part` is train, calibrate or test; empty until `split` decides, where the set does not say it.
+    """
 
     text: str
     lang: str
     dataset: str
     marks: Marks
     group: str
-    part: str
+    part: str = ""
+    ordinary: bool = False
+    repeat: int = 1
+    kin: str | None = None
+    """What a row shares with others of its set that must stay in one part: an event, a source."""
 
 
-def read_examples(folder: Path) -> list[Example]:
-    """The rows of all sets below a folder of `<name>.jsonl.gz`, split; which are taken of a large set is by digest.
+def read_sets(recipe: Recipe, folder: Path, languages: Sequence[str]) -> list[Example]:
+    """The rows of all sets of a recipe, each text of a set once; which are taken of a large set goes by digest.
 
-    Errors: OSError.
+    Files lie below `folder` as the sets name them, `<name>.jsonl.gz` where they name none. Rows in other languages are
+    left out. Errors: ModelError.
     """
-    return split([example for dataset in SETS for example in _rows(folder / f"{dataset.name}.jsonl.gz", dataset)])
+    found: list[Example] = []
+    for each in recipe.set:
+        path = folder / (each.file or f"{each.name}.jsonl.gz")
+        found += _rows(path, each, languages)
+    return found
 
 
-def split(examples: Sequence[Example]) -> list[Example]:
-    """The examples in their order, near-duplicates of all sets in one group and every group in one part."""
+def split(examples: Sequence[Example], shares: SplitPart) -> list[Example]:
+    """The examples in their order, near-duplicates of all sets in one group and every group in one part.
+
+    What rows share of an event or a source (`kin`) joins their groups likewise. Parts go by the digest of a group's
+    name, which is the lowest of its members'. A part that a set says stays, and what is joined to such rows follows
+    them, to the test part first, then to the calibrate part.
+    """
     numbers = near_duplicates([each.text for each in examples], [each.lang for each in examples]).tolist()
+    joined = _Joined(max(numbers, default=-1) + 1)
+    first: dict[tuple[str, str], int] = {}
+    for number, example in zip(numbers, examples, strict=True):
+        if example.kin is not None:
+            joined.join(number, first.setdefault((example.dataset, example.kin), number))
     names: dict[int, str] = {}
+    wholes: dict[int, str] = {}
+    said: dict[int, str] = {}
     for number, example in zip(numbers, examples, strict=True):
         names[number] = min(example.group, names.get(number, example.group))
+        whole = joined.root(number)
+        wholes[whole] = min(example.group, wholes.get(whole, example.group))
+        if example.part:
+            said[whole] = max(example.part, said.get(whole, example.part), key=PARTS.index)
     return [
-        replace(example, group=names[number], part=_part(names[number]))
+        replace(example, group=names[number], part=example.part or said.get(whole) or _part(wholes[whole], shares))
         for number, example in zip(numbers, examples, strict=True)
+        for whole in (joined.root(number),)
     ]
+
+
+PARTS = ("train", "calibrate", "test")
+"""From the one that all may see to the one that nothing may have seen."""
+
+
+class _Joined:
+    """Numbers in sets that grow together (union-find)."""
+
+    def __init__(self, count: int) -> None:
+        self._up = list(range(count))
+
+    def root(self, number: int) -> int:
+        while self._up[number] != number:
+            self._up[number] = self._up[self._up[number]]
+            number = self._up[number]
+        return number
+
+    def join(self, one: int, other: int) -> None:
+        self._up[self.root(one)] = self.root(other)
 
 
 def text_group(text: str) -> str | None:
@@ -148,22 +109,81 @@ def text_group(text: str) -> str | None:
     return hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest() if said else None
 
 
-def _rows(path: Path, dataset: DataSet) -> list[Example]:
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file of labelled texts: JSONL (also .gz), CSV or Parquet, by the end of its name.
+
+    Errors: ModelError, which names the line.
+    """
+    name = path.name.removesuffix(".gz")
+    try:
+        if name.endswith((".jsonl", ".ndjson")):
+            yield from _json_lines(path)
+        elif name.endswith(".csv"):
+            with _text(path) as file:
+                yield from _cells(path, csv.DictReader(file, strict=True))
+        elif name.endswith(".parquet"):
+            with pq.ParquetFile(path) as table:
+                for batch in table.iter_batches():
+                    yield from batch.to_pylist()
+        else:
+            raise ModelError(f"{path}: cannot tell what it is; labelled texts are .jsonl, .jsonl.gz, .csv or .parquet")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (EOFError, ValueError, csv.Error) as error:
+        raise ModelError(f"{path}: cannot be read ({error})") from None
+
+
+def _cells(path: Path, reader: "csv.DictReader[str]") -> Iterator[dict[str, Any]]:
+    for row in reader:
+        if None in row:  # where DictReader puts the cells that have no column
+            raise ModelError(
+                f"{path}, line {reader.line_num}: more cells than columns; put texts with commas into quotes"
+            )
+        yield row
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with _text(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise ModelError(f"{path}, line {number}: no JSON ({error})") from None
+                if not isinstance(row, dict):
+                    raise ModelError(f"{path}, line {number}: no JSON object; a line is one labelled text")
+                yield row
+
+
+def _text(path: Path) -> Any:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _rows(path: Path, each: SetPart, languages: Sequence[str]) -> list[Example]:
     """The rows of one set that are taken, each text once and a group by itself."""
     found: dict[str, Example] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            marks = dataset.marks.get(str(row["label"]).split(",", maxsplit=1)[0])
-            text = str(row["text"]).strip()
-            group = text_group(text)
-            if marks is not None and group is not None and row["lang"] in ("zh", "en"):
-                found.setdefault(group, Example(text, row["lang"], dataset.name, marks, group, _part(group)))
-    return sorted(found.values(), key=lambda each: each.group)[: dataset.rows]
+    for row in read_rows(path):
+        for column in (each.text, each.label, each.group):
+            if column is not None and column not in row:
+                raise ModelError(f"{path}: a row has no {column!r}; name the column under [[set]] {each.name}")
+        text = str(row[each.text] or "").strip()
+        value = str(row[each.label])
+        marks = each.marks.get(value, each.marks.get(value.split(",", maxsplit=1)[0])) if each.marks else {value: 1}
+        group = text_group(text)
+        lang = str(row.get("lang") or detect_language(text))
+        if marks is None or group is None or lang not in languages:
+            continue
+        said = None if each.group is None else row[each.group]
+        kin = None if said in (None, "") else str(said)  # rows that name no event share none
+        found.setdefault(group, Example(text, lang, each.name, marks, group, "", each.ordinary, each.repeat, kin))
+    return sorted(found.values(), key=lambda example: example.group)[: each.rows]
 
 
-def _part(group: str) -> str:
-    """70 % train, 15 % calibrate, 15 % test, by another digest than the one that rows are chosen by."""
-    place = hashlib.blake2b(group.encode(), digest_size=2, person=b"part").digest()
-    share = int.from_bytes(place) / 65536
-    return "train" if share < 0.7 else "calibrate" if share < 0.85 else "test"
+def _part(group: str, shares: SplitPart) -> str:
+    """By another digest than the one that rows are chosen by."""
+    place = hashlib.blake2b(group.encode(), digest_size=4, person=b"part").digest()
+    share = int.from_bytes(place) / 2**32
+    train = 1 - shares.calibrate - shares.test
+    return "train" if share < train else "calibrate" if share < train + shares.calibrate else "test"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-SHINGLE = {"zh": 6, "en": 16}
-"""Letters of a shingle, by language: about three words of either."""
+SHINGLE = {"zh": 6, "ja": 6, "ko": 6, "en": 16}
+"""Letters of a shingle, by language: about three words of any. A language that is not named is taken as English is."""
 
 _BLOCK = 2000
 
@@ -31,6 +31,8 @@ def near_duplicates(texts: Sequence[str], langs: Sequence[str]) -> NDArray[np.in
 
     Shingles are the runs of letters of a length that goes by language; a text of fewer letters is one shingle.
     """
+    if not texts:
+        return np.zeros(0, np.int32)
     shingles = _shingles(texts, langs)
     counts = np.diff(shingles.indptr)
     others = shingles.T.tocsr()
@@ -52,7 +54,7 @@ def _shingles(texts: Sequence[str], langs: Sequence[str]) -> csr_array:
     places: list[int] = []
     ends = [0]
     for text, lang in zip(texts, langs, strict=True):
-        said, size = letters(text), SHINGLE[lang]
+        said, size = letters(text), SHINGLE.get(lang, SHINGLE["en"])
         runs = {said[start : start + size] for start in range(max(1, len(said) - size + 1))}
         places += [columns.setdefault(run, len(columns)) for run in runs]
         ends.append(len(places))

@@ -1,4 +1,4 @@
-"""The embedded model's folder, made in the cache from the shipped heads and a base encoder, under either of its names.
+"""The embedded model's folder, made in the cache of the shipped adapter and heads over a base encoder, by two names.
 
 `default` has the base out of the pinned package, `default-official` the one of the hub. Which it is, is said by name
 and never by what happens to be reachable.
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from classify import hub
+from classify import adapter, hub
+from classify.adapter import Adapter, adapted, read_adapter
 from classify.base import (
     PACKED_GRAPH,
     PLAIN_GRAPH,
@@ -25,7 +26,6 @@ from classify.base import (
     fetch,
     parse,
     plain_weights,
-    prepared_files,
     weights,
     write_weights,
 )
@@ -35,6 +35,8 @@ from classify.files import digest_of, sha256
 from classify.spec import DEFAULT, OFFICIAL
 from classify.tensors import read_header
 from classify.tokenizer import build
+
+SHIPPED = (adapter.WEIGHTS, adapter.CONFIG, "heads.safetensors", "heads.json")
 
 OFFICIAL_BASE = "intfloat/multilingual-e5-small"
 OFFICIAL_REVISION = "614241f622f53c4eeff9890bdc4f31cfecc418b3"
@@ -53,20 +55,23 @@ def default_folder() -> Path:
         return folder
 
     def make(made: Path) -> None:
-        make_base(made)
+        make_base(made, wanted, _adapter(shipped))
         for name, data in shipped.items():
             (made / name).write_bytes(data)
 
     return put(folder, make)
 
 
-def make_base(folder: Path) -> None:
-    """Writes the default's weights and tokenizer into a folder, from the pinned package, and checks their digests."""
+def make_base(folder: Path, wanted: Mapping[str, str], added: Adapter | None = None) -> None:
+    """Writes weights and tokenizer into a folder, from the pinned package, with an adapter added or as they are.
+
+    `wanted` are the digests that the files must come out with. Errors: ModelError.
+    """
     base = parse(fetch(folder))
-    write_weights(weights(base), folder / "weights.bin")
+    write_weights(weights(base, adapted(base.floats, added) if added else base.floats), folder / "weights.bin")
     build(base).save(str(folder / "tokenizer.json"), pretty=False)
-    for name, wanted in prepared_files().items():
-        if name != "encoder.onnx" and sha256(folder / name) != wanted:
+    for name in ("weights.bin", "tokenizer.json"):
+        if sha256(folder / name) != wanted[name]:
             raise ModelError(f"{name}: came out with a wrong digest; the installed tokenizers or numpy may be too new")
 
 
@@ -98,9 +103,10 @@ def make_official(base: Path, files: Mapping[str, str], folder: Path) -> None:
             raise ModelError(
                 f"{OFFICIAL_BASE}@{OFFICIAL_REVISION}: wrong digest of {name}; it was changed, fetch it again"
             )
-    write_weights(plain_weights(_floats(base / "model.safetensors")), folder / "weights.bin")
-    shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
     shipped = _shipped(PLAIN_GRAPH)
+    floats, added = _floats(base / "model.safetensors"), _adapter(shipped)
+    write_weights(plain_weights(adapted(floats, added)), folder / "weights.bin")
+    shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
     described = json.loads(shipped.pop("model.json"))
     for name, data in shipped.items():
         (folder / name).write_bytes(data)
@@ -126,10 +132,14 @@ def _floats(path: Path) -> Floats:
 
 
 def _shipped(graph: str) -> dict[str, bytes]:
-    """What ships with the package: a graph under its name in a model's folder, the heads, `model.json`."""
+    """What ships with the package: a graph under its name in a model's folder, the adapter, heads and `model.json`."""
     folder = resources.files("classify.default")
-    names = {"encoder.onnx": graph} | {name: name for name in ("heads.safetensors", "heads.json", "model.json")}
+    names = {"encoder.onnx": graph} | {name: name for name in (*SHIPPED, "model.json")}
     return {name: folder.joinpath(source).read_bytes() for name, source in names.items()}
+
+
+def _adapter(shipped: Mapping[str, bytes]) -> Adapter:
+    return read_adapter(shipped[adapter.WEIGHTS], shipped[adapter.CONFIG], "classify/default")
 
 
 def _folder(name: str, shipped: Mapping[str, bytes]) -> Path:

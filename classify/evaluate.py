@@ -1,362 +1,294 @@
-"""Measures the heads on texts kept from training: `python -m classify.evaluate --data FOLDER --work FOLDER`.
+"""Judges a model on labelled texts: scores them as a sweep would, and measures what comes of it.
 
-Per label and language: macro-F1 with a bootstrap interval, precision, recall and calibration error, beside a TF-IDF
-logistic regression trained on the same rows; what the split has left of near-duplicates; how texts are read, and what
-long ones are flagged for. Writes figures.json and, from it, MODEL_CARD.md. Needs scikit-learn.
+Scoring is apart from judging, which is arithmetic alone. What the measures are is left to `measures`; how files are
+read to `labelled`.
 """
 
-import argparse
-import json
-import sys
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
-from classify.batching import windows
-from classify.calibration import MOST_ORDINARY, expected_calibration_error, f1_scores, platt
-from classify.datasets import LABELS, NONE_OF_THEM, ORDINARY, SETS, Example, read_examples
-from classify.duplicates import SHINGLE
+from classify.calibration import STEPS, choose_threshold, f1_scores
 from classify.errors import ModelError
-from classify.heads import Heads, is_flag, load_heads
-from classify.language import detect_language
-from classify.model import Model, load, prepare
-from classify.scoring import score_texts, tokenised
-from classify.train import DEFAULT, LANGUAGES, marks_of, thresholds, vectors
+from classify.heads import is_flag
+from classify.labelled import Row
+from classify.labels import Label
+from classify.measures import DRAWS, Difference, Figures, Rows, Share, differences, figures, share
+from classify.model import Model
+from classify.recipe import ThresholdPart
+from classify.scoring import score_texts
 
-_DRAWS = 500
-_LEAST = 50
-"""Rows of a part below which a figure is not given."""
+ALL = "all"
+STORED, HALF, CHOSEN = "stored", "0.5", "chosen"
+"""Names of thresholds: the model's own, one half, and what a development split gives."""
 
-RUN = {"zh": 8, "en": 24}
-"""Characters of a run, by language, that near copies are looked for with."""
-
-TEXTS, LONG = 50, 5
-
-Floats = NDArray[np.float64]
+_CHUNK = 256
 
 
-def baseline(texts: list[str], marks: NDArray[np.int8], parts: NDArray[np.str_]) -> Floats:
-    """Logits `[texts, labels]` of a logistic regression per label on TF-IDF of 1 to 4 characters."""
-    train = parts == "train"
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=3, max_features=200_000, sublinear_tf=True)
-    vectorizer.fit([text for text, chosen in zip(texts, train, strict=True) if chosen])
-    rows = vectorizer.transform(texts)
-    logits = np.zeros((len(texts), len(LABELS)))
-    for index in range(len(LABELS)):
-        chosen = train & (marks[:, index] >= 0)
-        model = LogisticRegression(C=4.0, max_iter=300).fit(rows[chosen], marks[chosen, index] == 1)
-        logits[:, index] = model.decision_function(rows)
-    return logits
+@dataclass(frozen=True)
+class Scored:
+    """Labelled rows and what a model says of them: scores float32 `[rows, labels]`, NaN where it gives none."""
+
+    model: Mapping[str, Any]
+    """The model's entry in a manifest."""
+    labels: tuple[Label, ...]
+    rows: tuple[Row, ...]
+    scores: NDArray[np.float32]
+    detected: tuple[str | None, ...]
+    """The language that each text is taken for."""
+
+    @cached_property
+    def flags(self) -> NDArray[np.bool_]:
+        """Whether a row is flagged with a label, `[rows, labels]`."""
+        return is_flag(self.scores, np.array([label.threshold for label in self.labels]))
+
+    @cached_property
+    def marks(self) -> NDArray[np.int8]:
+        """What is known of a row and a label, `[rows, labels]`: 1, 0, or -1 for nothing."""
+        names = [label.name for label in self.labels]
+        said = [[row.marks.get(name, -1) for name in names] for row in self.rows]
+        return np.array(said, np.int8).reshape(len(self.rows), len(names))
+
+    @cached_property
+    def clusters(self) -> NDArray[np.intp]:
+        """The number of each row's cluster: a harmful row is with the harmless one that it resembles."""
+        keys = [(row.file, row.cluster or row.pair or row.id or f"row {row.number}") for row in self.rows]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        return np.array([numbers[key] for key in keys], np.intp)
 
 
-def calibrated(logits: Floats, marks: NDArray[np.int8], parts: NDArray[np.str_], langs: NDArray[np.str_]) -> Floats:
-    """Probabilities, by Platt scaling per language on the calibrate part."""
-    found = np.full(logits.shape, np.nan)
-    for lang in LANGUAGES:
-        for index in range(len(LABELS)):
-            here = (langs == lang) & (marks[:, index] >= 0)
-            chosen = here & (parts == "calibrate")
-            slope, offset = platt(logits[chosen, index], marks[chosen, index] == 1)
-            found[here, index] = expit(logits[here, index] * slope + offset)
-    return found
+@dataclass(frozen=True)
+class Slice:
+    """The figures of a label on the rows of one language, one file, or all."""
+
+    label: str
+    by: str
+    """`language`, `file` or `all`."""
+    name: str
+    figures: Figures
 
 
-def figures(scores: NDArray[Any], positive: NDArray[np.bool_], threshold: float) -> dict[str, Any]:
-    """The measures of one group of rows."""
-    predicted = is_flag(scores, threshold)
-    precision, recall, macro = f1_scores(predicted, positive)
-    random = np.random.default_rng(0)
-    draws = (random.integers(0, len(scores), len(scores)) for _ in range(_DRAWS))
-    spread = np.percentile([f1_scores(predicted[at], positive[at])[2] for at in draws], [2.5, 97.5])
-    return {
-        "rows": len(scores),
-        "positive": int(positive.sum()),
-        "macro_f1": round(macro, 3),
-        "macro_f1_95": [round(float(bound), 3) for bound in spread],
-        "precision": round(precision, 3),
-        "recall": round(recall, 3),
-        "calibration_error": round(expected_calibration_error(scores, positive), 3),
-    }
+@dataclass(frozen=True)
+class Group:
+    """Rows of one kind in one file, as people meet flags.
 
-
-def measure(examples: list[Example], rows: NDArray[np.float32], heads: Heads) -> dict[str, Any]:
-    """All figures of the model card, on the test part."""
-    marks, parts = marks_of(examples), np.array([example.part for example in examples])
-    langs = np.array([example.lang for example in examples])
-    sets = np.array([example.dataset for example in examples])
-    logits = heads.logits(rows)
-    scores = np.zeros(logits.shape)
-    for lang in LANGUAGES:
-        scores[langs == lang] = heads.probabilities(logits[langs == lang], lang)
-    plain = calibrated(baseline([example.text for example in examples], marks, parts), marks, parts, langs)
-    cuts = thresholds(plain, examples)
-    found: dict[str, Any] = {"labels": {}, "sets": {}, "ordinary": {}}
-    for index, label in enumerate(heads.labels):
-        here = (parts == "test") & (marks[:, index] >= 0)
-        truth = marks[:, index] == 1
-        for lang in LANGUAGES:
-            at = here & (langs == lang)
-            found["labels"].setdefault(label.name, {})[lang] = {
-                "model": figures(scores[at, index], truth[at], label.threshold),
-                "tfidf": figures(plain[at, index], truth[at], cuts[index]),
-            }
-        for name in sorted(set(sets)):
-            at = here & (sets == name)
-            if at.sum() >= _LEAST and 0 < truth[at].sum() < at.sum():
-                found["sets"].setdefault(label.name, {})[name] = {
-                    "model": figures(scores[at, index], truth[at], label.threshold),
-                    "tfidf": figures(plain[at, index], truth[at], cuts[index]),
-                }
-        for each in SETS:
-            at = (parts == "test") & (sets == each.name) & (marks[:, index] == 0)
-            if at.any() and (each.ordinary or each.name == "political_hof_en"):
-                flagged = int(is_flag(scores[at, index], label.threshold).sum())
-                found["ordinary"].setdefault(each.name, {})[label.name] = [flagged, int(at.sum())]
-    return found
-
-
-def near_copies(examples: list[Example]) -> dict[str, list[int]]:
-    """Per set, how many rows of the test part have half of their runs of characters in one text of the train part.
-
-    Runs are of `RUN` characters as the text is written; the second number is the set's rows in the test part. This
-    looks at what the split has left, and shares nothing with how near-duplicates are grouped.
+    Of the harmless rows (no label applies, as far as the file says) the share that is flagged at all, and with each
+    label; of the harmful ones the share that is flagged with at least one of its labels, and of each label's rows the
+    share that is flagged with it. What else a harmful row is flagged with is no error here: other labels may apply.
     """
-    holders: dict[str, list[int]] = {}
-    runs = [_runs(example) for example in examples]
-    for row, example in enumerate(examples):
-        for run in runs[row] if example.part == "test" else ():
-            holders.setdefault(run, []).append(row)
-    most: Counter[int] = Counter()
-    for row, example in enumerate(examples):
-        if example.part == "train":
-            shared = Counter(holder for run in runs[row] for holder in holders.get(run, ()))
-            most |= shared  # the larger count of either
-    found: dict[str, list[int]] = {}
-    for row, example in enumerate(examples):
-        if example.part == "test":
-            counts = found.setdefault(example.dataset, [0, 0])
-            counts[0] += 2 * most[row] >= len(runs[row])
-            counts[1] += 1
-    return found
+
+    file: str
+    group: str
+    flagged: Share
+    flagged_by_label: Mapping[str, Share]
+    found: Share
+    found_by_label: Mapping[str, Share]
 
 
-def _runs(example: Example) -> set[str]:
-    text, size = example.text, RUN[example.lang]
-    return {text[start : start + size] for start in range(max(1, len(text) - size + 1))}
+@dataclass(frozen=True)
+class Judgement:
+    """What a model is worth on labelled texts."""
+
+    model: Mapping[str, Any]
+    rows: int
+    unscored: int
+    slices: tuple[Slice, ...]
+    files: tuple[Group, ...]
+    groups: tuple[Group, ...]
+    pairs: Mapping[str, Share]
+    """By language and label (`zh rumor`), and for all: pairs whose harmful row has the higher score of its label."""
+    told: tuple[str, ...]
 
 
-def readings(examples: list[Example], model: Model) -> dict[str, dict[str, int]]:
-    """Per language: rows of the test part, those whose language is told right, and those longer than one window."""
-    found: dict[str, dict[str, int]] = {}
-    for lang in LANGUAGES:
-        texts = [each.text for each in examples if (each.part, each.lang) == ("test", lang)]
-        told = sum(detect_language(text) == lang for text in texts)
-        found[lang] = {"rows": len(texts), "told": told, "longer": sum(_windows(model, text) > 1 for text in texts)}
-    return found
+@dataclass(frozen=True)
+class Compared:
+    """The difference of two models for a label, in one language or all."""
+
+    label: str
+    name: str
+    difference: Difference
 
 
-def _windows(model: Model, text: str) -> int:
-    """How many windows a text takes."""
-    return len(windows(next(tokenised(model, [text])), model.shape))
+@dataclass(frozen=True)
+class Chosen:
+    """A threshold that a development split gives for a target, and what is to be said of it."""
+
+    label: str
+    threshold: float
+    told: str | None = None
 
 
-def long_texts(examples: list[Example], model: Model) -> dict[str, dict[str, list[int]]]:
-    """Per language and label: of `TEXTS` texts joined from ordinary posts of the test part, how many are flagged.
+def score_rows(model: Model, rows: Sequence[Row], advance: Callable[[int], None] = lambda count: None) -> Scored:
+    """Scores labelled rows as a sweep would: the language is detected, whatever the file says. Errors: ModelError."""
+    scores = np.full((len(rows), len(model.labels)), np.nan, np.float32)
+    detected: list[str | None] = []
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        table = score_texts(model, [row.text for row in chunk])
+        for place, label in enumerate(model.labels):
+            scores[start : start + len(chunk), place] = table.column(label.name).to_numpy()
+        detected += table.column("lang").to_pylist()
+        advance(len(chunk))
+    return Scored(model.entry, model.labels, tuple(rows), scores, tuple(detected))
 
-    The first number is for as many posts as fit one window, the second for as many as need `LONG` windows.
+
+def judge(scored: Scored, chosen: Mapping[str, float] | None = None, draws: int = DRAWS) -> Judgement:
+    """All figures of a model on labelled rows, at its own thresholds, at 0.5, and at `chosen` ones where given."""
+    unscored = np.asarray(np.isnan(scored.scores).all(axis=1))
+    return Judgement(
+        scored.model,
+        len(scored.rows),
+        int(unscored.sum()),
+        tuple(_slices(scored, chosen or {}, draws)),
+        tuple(_grouped(scored, lambda row: (row.file, ALL))),
+        tuple(_grouped(scored, lambda row: (row.file, row.group) if row.group is not None else None)),
+        _pairs(scored),
+        tuple(_unscored(scored, unscored)),
+    )
+
+
+def compare(first: Scored, second: Scored, draws: int = DRAWS) -> list[Compared]:
+    """What the second model is better or worse at, on the rows that both were given, for the labels that both have.
+
+    Errors: ModelError when they have no label in common.
     """
-    found: dict[str, dict[str, list[int]]] = {}
-    for lang in LANGUAGES:
-        posts = [
-            each.text
-            for each in examples
-            if (each.part, each.lang, each.marks) == ("test", lang, NONE_OF_THEM) and each.dataset in ORDINARY
+    if [(row.file, row.number) for row in first.rows] != [(row.file, row.number) for row in second.rows]:
+        raise ValueError("two models can be compared on the same rows only")
+    places = {label.name: place for place, label in enumerate(second.labels)}
+    shared = [(at, places[label.name], label.name) for at, label in enumerate(first.labels) if label.name in places]
+    if not shared:
+        has = ", ".join(label.name for label in second.labels)
+        raise ModelError(f"the models have no label in common; the second has {has}")
+    named, pairs = [], []
+    for one, other, label in shared:
+        cuts = first.labels[one].threshold, second.labels[other].threshold
+        for name, rows in _by_language(first):
+            said = rows & (first.marks[:, one] >= 0)
+            if said.any():
+                named.append((label, name))
+                pairs.append((rows_of(first, one).at(said), rows_of(second, other).at(said), *cuts))
+    return [Compared(*name, each) for name, each in zip(named, differences(pairs, draws), strict=True)]
+
+
+def choose_thresholds(dev: Scored, target: ThresholdPart) -> list[Chosen]:
+    """The threshold of each label for a target, chosen on a development split; languages weigh alike.
+
+    A label that the split says nothing of is left out, and one that it has not both classes of keeps its own. Where no
+    threshold reaches the target, that is said.
+    """
+    marks, found = dev.marks, []
+    for place, label in enumerate(dev.labels):
+        said = [rows & (marks[:, place] >= 0) for _, rows in _by_language(dev, whole=False)]
+        groups = [(np.nan_to_num(dev.scores[at, place]), marks[at, place] == 1) for at in said if at.any()]
+        truth = np.concatenate([truth for _, truth in groups]) if groups else np.zeros(0, bool)
+        if not len(truth):
+            continue
+        if not 0 < truth.sum() < len(truth):
+            told = f"{label.name}: the development split has not both kinds of rows; {label.threshold:g} stays"
+            found.append(Chosen(label.name, label.threshold, told))
+            continue
+        cut = choose_threshold(groups, (), target.target, target.value)
+        found.append(Chosen(label.name, cut, _missed(label.name, cut, groups, target)))
+    return found
+
+
+def rows_of(scored: Scored, place: int) -> Rows:
+    """All rows as one label's; those that nothing is known of are to be left out by who asks."""
+    return Rows(scored.scores[:, place], scored.marks[:, place] == 1, scored.clusters)
+
+
+def _by_language(scored: Scored, whole: bool = True) -> Iterable[tuple[str, NDArray[np.bool_]]]:
+    langs = np.array([row.lang for row in scored.rows], np.str_)
+    if whole:
+        yield ALL, np.ones(len(langs), bool)
+    names = sorted(set(langs.tolist()))
+    if len(names) > 1 or not whole:
+        yield from ((name, langs == name) for name in names)
+
+
+def _slices(scored: Scored, chosen: Mapping[str, float], draws: int) -> Iterable[Slice]:
+    marks, files = scored.marks, np.array([row.file for row in scored.rows], np.str_)
+    names = list(dict.fromkeys(files.tolist()))
+    for place, label in enumerate(scored.labels):
+        cuts = {STORED: label.threshold, HALF: 0.5} | ({CHOSEN: chosen[label.name]} if label.name in chosen else {})
+        parts = [(ALL if name == ALL else "language", name, here) for name, here in _by_language(scored)]
+        known = [here for _, _, here in parts]
+        # A file of one language, and of all that there is in it, is told already.
+        parts += [
+            ("file", name, here)
+            for name in names
+            for here in (files == name,)
+            if not any(np.array_equal(here, other) for other in known)
         ]
-        random = np.random.default_rng(0)
-        pairs = [_joined(model, [posts[at] for at in random.permutation(len(posts))]) for _ in range(TEXTS)]
-        for texts in zip(*pairs, strict=True):
-            flags = score_texts(model, texts).column("flags").to_pylist()
-            for label in model.labels:
-                count = sum(label.name in each for each in flags)
-                found.setdefault(lang, {}).setdefault(label.name, []).append(count)
-    return found
+        for by, name, here in parts:
+            said = here & (marks[:, place] >= 0)
+            if said.any():
+                yield Slice(label.name, by, name, figures(rows_of(scored, place).at(said), cuts, draws))
 
 
-def _joined(model: Model, posts: list[str]) -> tuple[str, str]:
-    """The posts from the first on, a line each: as many as fit one window, and as many as need `LONG`."""
-    short = text = ""
-    for post in posts:
-        text = f"{text}\n{post}" if text else post
-        count = _windows(model, text)
-        if count == 1:
-            short = text
-        if count >= LONG:
-            break
-    return short, text
+def _grouped(scored: Scored, key: Callable[[Row], tuple[str, str] | None]) -> Iterable[Group]:
+    keys = [key(row) for row in scored.rows]
+    marks, flags = scored.marks, scored.flags
+    for each in dict.fromkeys(keys):
+        if each is None:
+            continue
+        here = np.array([other == each for other in keys])
+        calm = here & ~(marks == 1).any(axis=1) & (marks == 0).any(axis=1)
+        harmful = here & (marks == 1).any(axis=1)
+        wrong, right = flags & (marks == 0), flags & (marks == 1)
+        yield Group(
+            *each,
+            _share(wrong.any(axis=1), calm),
+            {label.name: _share(wrong[:, at], calm & (marks[:, at] == 0)) for at, label in enumerate(scored.labels)},
+            _share(right.any(axis=1), harmful),
+            {label.name: _share(right[:, at], here & (marks[:, at] == 1)) for at, label in enumerate(scored.labels)},
+        )
 
 
-def card(found: dict[str, Any], described: dict[str, Any]) -> str:
-    """The model card, in Markdown; every figure out of figures.json."""
-    lines = [
-        "# The embedded model",
-        "",
-        "A frozen multilingual encoder (multilingual-e5-small, requantised to 4 bits by the package it is read from)",
-        "with one logistic head per label. Chinese and English; texts in other languages get no score.",
-        "",
-        "Made by `python -m classify.train --data FOLDER --work FOLDER`, measured and written by",
-        "`python -m classify.evaluate --data FOLDER --work FOLDER`. The folder holds the sets below.",
-        "",
-        "## Labels",
-        "",
-        *(f"- **{each['name']}** (from {each['threshold']:.2f}): {each['definition']}" for each in described["labels"]),
-        "",
-        "## Figures",
-        "",
-        "On a development split (15 % of the groups of near-duplicates) that shares no group with training or",
-        "calibration. Texts of any set are near-duplicates when one has at least half of the other's runs of",
-        f"{SHINGLE['zh']} (Chinese) or {SHINGLE['en']} (English) letters, and so are those that a chain of such pairs",
-        "links; for a label one text of a group counts, in training as in the figures. Macro-F1 with a 95 % bootstrap",
-        "interval, over groups; precision and recall of the positive class; ECE is the expected calibration error over",
-        "15 bins. TF-IDF is a logistic regression on 1 to 4 characters, trained, calibrated and thresholded on the",
-        "same rows. A threshold is the one with the best macro-F1 of those that flag at most "
-        f"{100 * MOST_ORDINARY:.0f} % of the ordinary",
-        "posts of either language (sets: below) in the calibration part.",
-        "",
-        _left(found["near_copies"]),
-        *(_read(lang, each) for lang, each in found["readings"].items()),
-        "",
-        "| label | language | rows | positive | macro-F1 | precision | recall | ECE | TF-IDF macro-F1 | TF-IDF ECE |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for label, langs in found["labels"].items():
-        lines += [_row(f"{label} | {lang}", pair) for lang, pair in langs.items()]
-    lines += ["", "By data set, where it has both classes:", "", *_HEAD_SETS]
-    for label, sets in found["sets"].items():
-        lines += [_row(f"{label} | {name}", pair) for name, pair in sets.items()]
-    lines += [
-        "",
-        "Flagged among ordinary posts of the same split (everyday talk, news titles, opinion, and election tweets that",
-        "were marked as not hateful), which should be none; criticism of politicians and parties is among them:",
-        "",
-        "| set | " + " | ".join(LABELS) + " |",
-        "|---|" + "---|" * len(LABELS),
-    ]
-    for name, labels in found["ordinary"].items():
-        cells = [f"{labels[each][0]} of {labels[each][1]}" if labels.get(each, [0, 0])[1] else "-" for each in LABELS]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        f"A text of many windows takes the highest score of any. Flagged of {TEXTS} texts a language that were joined",
-        f"at random from such posts of the sets that have all five labels: filling one window, and {LONG} windows:",
-        "",
-        "| language | " + " | ".join(LABELS) + " |",
-        "|---|" + "---|" * len(LABELS),
-    ]
-    for lang, labels in found["long"].items():
-        lines.append(f"| {lang} | " + " | ".join(f"{labels[each][0]}, {labels[each][1]}" for each in LABELS) + " |")
-    lines += [
-        "",
-        "## Trained on",
-        "",
-        "Rows of the training part, near-duplicates once. Several sets are for research only or carry no licence: who",
-        "uses the heads for another purpose must ask their authors. What each set's labels say of ours stands in",
-        "`classify/datasets.py`.",
-        "",
-        *(f"- {name}: {count:,}" for name, count in sorted(described["trained_on"].items())),
-        "",
-        "## Where it fails",
-        "",
-        f"- The encoder was never trained for these labels. {_behind(found)}",
-        "- *Rumor* is judged by style: urgency and hearsay raise it, a calm falsehood passes, and sharp criticism",
-        "  of a government or politician can be taken for one. It checks no fact. Never read it as true or false.",
-        f"  {_missed(found['labels']['rumor'])}",
-        "- *Hate* and *abuse* take swear words for harm, also among friends and in quotes, and miss irony.",
-        "- *Scam* knows phone fraud in Chinese and old spam in English; it misses investment and job offers.",
-        "  The Chinese set's positive side is rewritten text, so its figure is too good.",
-        "- *Clickbait* in English learnt which publisher wrote a title: its figure does not carry over.",
-        "- Ordinary sets count as negative for all labels by assumption; some of their posts may be positive.",
-        "- The base is requantised to 4 bits by another publisher; the difference is not measured.",
-        "",
-    ]
-    return "\n".join(lines)
+def _share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Share:
+    return share(int((hits & among).sum()), int(among.sum()))
 
 
-def _left(copies: dict[str, list[int]]) -> str:
-    """What the split has left of near-duplicates, in a sentence."""
-    count, rows = (sum(column) for column in zip(*copies.values(), strict=True))
-    places = "; ".join(f"{name} {some} of {of}" for name, (some, of) in copies.items() if some)
-    return (
-        f"Test rows with at least half of their runs of {RUN['zh']} (Chinese) or {RUN['en']} (English) characters, as "
-        f"they are written, in one training text: {count} of {rows:,}{f' ({places})' if places else ''}."
-    )
+def _pairs(scored: Scored) -> dict[str, Share]:
+    places = {(row.file, row.id): at for at, row in enumerate(scored.rows) if row.id is not None}
+    scores = np.nan_to_num(scored.scores)
+    won: dict[str, list[bool]] = {}
+    for at, row in enumerate(scored.rows):
+        mate = places.get((row.file, row.pair)) if row.pair is not None else None
+        for place, label in enumerate(scored.labels) if mate is not None else ():
+            if row.marks.get(label.name) == 1:
+                higher = bool(scores[at, place] > scores[mate, place])
+                for name in (ALL, f"{row.lang} {label.name}"):
+                    won.setdefault(name, []).append(higher)
+    return {name: share(sum(each), len(each)) for name, each in won.items()}
 
 
-def _read(lang: str, reading: dict[str, int]) -> str:
-    """How texts of a language are read, in a sentence."""
-    rows = reading["rows"]
-    told, longer = (100 * reading[name] / rows for name in ("told", "longer"))
-    return (
-        f"The language is told right for {told:.1f} % of {rows:,} test rows in {lang}; {longer:.1f} % of them are "
-        "longer than a window."
-    )
+def _unscored(scored: Scored, unscored: NDArray[np.bool_]) -> Iterable[str]:
+    """What is to be said of rows without a score."""
+    taken: dict[str, Counter[str]] = {}
+    for at in np.flatnonzero(unscored):
+        taken.setdefault(scored.rows[at].lang, Counter())[scored.detected[at] or "none"] += 1
+    for lang, others in sorted(taken.items()):
+        rows = "1 row" if others.total() == 1 else f"{others.total():,} rows"
+        languages = ", ".join(f"{other} {count:,}" for other, count in others.most_common())
+        yield f"{rows} in {lang} not scored, for the language it is taken for ({languages}): counted as not flagged"
 
 
-def _behind(found: dict[str, Any]) -> str:
-    """How often the plain model has the higher macro-F1, out of the figures."""
-    pairs = [pair for languages in found["labels"].values() for pair in languages.values()]
-    behind = sum(pair["tfidf"]["macro_f1"] > pair["model"]["macro_f1"] for pair in pairs)
-    return f"TF-IDF has the higher macro-F1 for {behind} of {len(pairs)} pairs of label and language."
-
-
-def _missed(rumor: dict[str, Any]) -> str:
-    """How much of rumors goes unseen, out of the figures."""
-    zh, en = (100 - 100 * rumor[lang]["model"]["recall"] for lang in LANGUAGES)
-    return f"Of rumors that it was not trained on it misses {zh:.0f} % of the Chinese and {en:.0f} % of the English."
-
-
-_HEAD_SETS = [
-    "| label | set | rows | positive | macro-F1 | precision | recall | ECE | TF-IDF macro-F1 | TF-IDF ECE |",
-    "|---|---|---|---|---|---|---|---|---|---|",
-]
-
-
-def _row(name: str, pair: dict[str, Any]) -> str:
-    ours, plain = pair["model"], pair["tfidf"]
-    low, high = ours["macro_f1_95"]
-    return (
-        f"| {name} | {ours['rows']:,} | {ours['positive']:,} | {ours['macro_f1']:.3f} ({low:.3f}-{high:.3f}) | "
-        f"{ours['precision']:.3f} | {ours['recall']:.3f} | {ours['calibration_error']:.3f} | {plain['macro_f1']:.3f} | "
-        f"{plain['calibration_error']:.3f} |"
-    )
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of <name>.jsonl.gz")
-    parser.add_argument("--work", type=Path, required=True, help="the folder of vectors that training left")
-    chosen = parser.parse_args()
-    try:
-        examples = read_examples(chosen.data)
-        heads = load_heads(DEFAULT / "heads.safetensors", DEFAULT / "heads.json")
-        rows = vectors(examples, chosen.work, 2)
-    except (OSError, ModelError) as error:
-        parser.exit(1, f"error: {error}\n")
-    found = measure(examples, rows, heads)
-    found["near_copies"] = near_copies(examples)
-    model = load(prepare("default"), threads=2)
-    found["readings"], found["long"] = readings(examples, model), long_texts(examples, model)
-    (DEFAULT / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
-    described = json.loads((DEFAULT / "heads.json").read_text(encoding="utf-8"))
-    (DEFAULT / "MODEL_CARD.md").write_text(card(found, described), encoding="utf-8")
-    sys.stdout.write(f"{DEFAULT / 'MODEL_CARD.md'}: written\n")
-
-
-if __name__ == "__main__":
-    main()
+def _missed(
+    label: str, cut: float, groups: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]], target: ThresholdPart
+) -> str | None:
+    """What is to be said when the highest threshold was taken since none reaches the target."""
+    if target.value is None or cut < STEPS[-1]:
+        return None
+    if target.target == "review":
+        reached = np.mean([(scores >= cut).mean() for scores, _ in groups]) <= target.value
+    else:
+        reached = np.mean([f1_scores(scores >= cut, truth)[0] for scores, truth in groups]) >= target.value
+    if reached:
+        return None
+    return f"{label}: no threshold up to {cut:g} gives {target.target} {target.value:g} on the development split"

@@ -235,7 +235,7 @@ def _try(model: Model) -> None:
     rows = model.engine.rows(ids, np.ones_like(ids))
     check_numbers(model, rows)
     try:
-        model.head.scores(rows, min(model.languages or {""}))
+        model.head.scores(rows, [""], min(model.languages or {""}))
     except ValueError as error:
         raise ModelError(f"{folder}: gives {error}; the head belongs to another encoder; restore it") from None
     if model.prefix:

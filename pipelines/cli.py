@@ -49,6 +49,9 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:<number>.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
 Engine = Annotated[str | None, typer.Option(help="auto, onnxruntime or torch.")]
 Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Local worker processes.")]
+Named = Annotated[
+    str, typer.Argument(metavar="MODEL", help="`default`, `default-official`, a folder, or owner/name@<commit>.")
+]
 Links = Annotated[bool, typer.Option("--links", help="Link examples to their posts, which names their authors.")]
 
 
@@ -446,6 +449,138 @@ def score(
 
 
 @app.command()
+def train(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES...", help="Labelled texts: JSONL, CSV or Parquet.")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model's folder, which must not exist or be empty.")],
+    heads_only: Annotated[
+        bool, typer.Option("--heads-only", help="Leave the encoder as it is: minutes, without the extra `train`.")
+    ] = False,
+    text_field: Annotated[str, typer.Option(help="The column of texts.")] = "text",
+    label_field: Annotated[
+        str | None, typer.Option(help="The column of labels. Default: `labels`, `label`, else a column per label.")
+    ] = None,
+    value: Annotated[
+        list[str] | None, typer.Option(help="VALUE=LABEL, what a value says; `none` for no label. Repeat for all.")
+    ] = None,
+    definition: Annotated[list[str] | None, typer.Option(help="LABEL=TEXT, what it means. Repeat.")] = None,
+    calibrate: Annotated[float | None, typer.Option(help="The share of texts to calibrate on. Default: 0.2.")] = None,
+    test: Annotated[float | None, typer.Option(help="The share of texts to measure on. Default: 0.2.")] = None,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Where a column `part` puts one text into two, keep the test's.")
+    ] = False,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe, whose sets are trained on (too).")] = None,
+    data: Annotated[Path | None, typer.Option(help="The folder of the recipe's sets.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="The folder of checkpoints, kept. Default: OUT.work, removed in the end.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: 0, or the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="The most passes over the texts.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda; where the encoder is adapted.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: one for each processor.")] = None,
+) -> int:
+    """Train a model on texts with labels of your own, for sweeps to use by its folder.
+
+    The same command again goes on where it was stopped.
+    """
+    from classify.labelled import Columns
+    from pipelines.asked import pairs
+    from pipelines.progress import open_progress
+    from pipelines.train import TrainRequest, asked_values, told, train_model
+
+    request = TrainRequest(
+        tuple(files or ()),
+        out,
+        recipe,
+        data,
+        work,
+        heads_only,
+        Columns(text_field, label_field, asked_values(pairs("--value", value or []))),
+        dict(pairs("--definition", definition or [])),
+        seed,
+        epochs,
+        calibrate,
+        test,
+        device,
+        dtype,
+        threads or os.cpu_count() or 1,
+        drop_duplicates,
+    )
+    typer.echo("\n".join(map(_plain, told(train_model(request, open_progress())))))
+    return Exit.DONE
+
+
+@app.command()
+def evaluate(
+    model: Named,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="DATA...", help="Labelled texts: JSONL, CSV or Parquet.")
+    ] = None,
+    *,
+    suite: Annotated[list[str] | None, typer.Option(help="A suite of the project's own: fairness. Repeat.")] = None,
+    against: Annotated[str | None, typer.Option(help="Another model, to compare with on the same rows.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder for evaluation.json, evaluation.html, scores.parquet.")
+    ] = None,
+    text_field: Annotated[str, typer.Option(help="The column of texts.")] = "text",
+    label_field: Annotated[
+        str | None, typer.Option(help="The column of labels. Default: `labels`, `label`, else a column per label.")
+    ] = None,
+    value: Annotated[
+        list[str] | None, typer.Option(help="VALUE=LABEL, what a value says; `none` for no label. Repeat for all.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="A row's labels are those it was written for, and deny no other.")
+    ] = False,
+    cluster_field: Annotated[
+        str | None, typer.Option(help="A column whose rows of one value belong together, such as an event.")
+    ] = None,
+    dev: Annotated[list[Path] | None, typer.Option(help="A development split to choose thresholds on. Repeat.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What for: macro_f1, precision=SHARE or review=SHARE of all posts.")
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    engine: Engine = None,
+    as_json: Json = False,
+) -> int:
+    """Judge a model on labelled texts.
+
+    Figures per label, language and file with their uncertainty, groups of a suite, and what another model does better.
+    """
+    from classify.labelled import Columns
+    from pipelines.asked import pairs, spec_of
+    from pipelines.evaluate import EvaluateRequest, asked_target, evaluate_model
+    from pipelines.evaluate import as_json as evaluation_json
+    from pipelines.evaluate_text import show
+    from pipelines.progress import open_progress
+    from pipelines.train import asked_values
+
+    values = asked_values(pairs("--value", value or []))
+    request = EvaluateRequest(
+        spec_of(model, device, dtype, engine),
+        tuple(files or ()),
+        tuple(suite or ()),
+        Columns(text_field, label_field, values, cluster=cluster_field, partial=partial),
+        None if against is None else spec_of(against, device, dtype, engine),
+        tuple(dev or ()),
+        None if target is None else asked_target(target),
+        out,
+    )
+    found = evaluate_model(request, open_progress())
+    if as_json:
+        typer.echo(json.dumps(evaluation_json(found), indent=2))
+    else:
+        show(found)
+    if out is not None:
+        typer.echo(f"evaluation: {out / 'evaluation.html'}", err=as_json)
+    return Exit.DONE
+
+
+@app.command()
 def init(
     path: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="Where to write it.")] = Path("sweep.toml"),
 ) -> int:
@@ -580,9 +715,6 @@ def _erased(archive: Path, outcome: "Outcome") -> int:
 
 models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Know, prepare and check models.")
 app.add_typer(models, name="models")
-Named = Annotated[
-    str, typer.Argument(metavar="MODEL", help="`default`, `default-official`, a folder, or owner/name@<commit>.")
-]
 
 
 @models.command("list")

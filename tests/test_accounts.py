@@ -307,7 +307,7 @@ def test_how_a_claim_stands_hangs_on_the_kind_of_mark_and_on_official_sites(
     assert standing(kind, *mark) == expected
 
 
-@pytest.mark.parametrize("name", ["format-1", "format-2"])
+@pytest.mark.parametrize("name", [pytest.param("format-1", marks=pytest.mark.slow), "format-2"])
 def test_accounts_of_archives_that_earlier_code_wrote_are_scored(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from classify import tolerance, train
+from classify import card, tolerance
 from classify.cache import making
 from classify.columns import choose
 from classify.errors import ModelError
@@ -86,7 +86,7 @@ def test_a_damaged_listing_of_a_hubs_model_is_asked_for_again(tmp_path: Path, mo
     [
         (tolerance.main, ["nowhere.txt"]),
         (tolerance.main, [__file__, "--model", "nowhere"]),
-        (train.main, ["--data", "nowhere", "--work", "work"]),
+        (card.main, ["--data", "nowhere", "--work", "work"]),
     ],
 )
 def test_a_mistake_in_a_command_is_one_line(

@@ -26,6 +26,7 @@ def resize(disk: Path, kilobytes: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_each_time_and_with_more_space_the_sweep_ends_as_an_undisturbed_one(
     small_disk: Path, swept: Path, network: Network, tmp_path: Path
 ) -> None:

@@ -127,8 +127,9 @@ def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The hub's base encoder as it would be: the default's own weights, unpacked, under BertModel's names."""
-    prepared = Path(prepare("default").folder)
+    """The hub's base encoder as it would be: the package's own weights, unpacked, under BertModel's names."""
+    prepared = tmp_path_factory.mktemp("package")
+    embedded.make_base(prepared, base.prepared_files())
     folder = tmp_path_factory.mktemp("official")
     held = base.read_weights(prepared / "weights.bin", base.PACKED_GRAPH)
     tensors = {"embeddings.word_embeddings.weight": base.unpacked(held["word.packed"], held["word.scales"])}

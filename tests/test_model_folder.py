@@ -326,7 +326,7 @@ def test_the_command_line_says_it_in_one_line_and_leaves_nothing(folder: Path, t
 
 
 def test_what_a_killed_preparation_left_is_removed_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(folder: Path) -> None:
+    def stop(*given: object) -> None:
         raise ModelError("the base cannot be had here")
 
     monkeypatch.setenv("POSTSWEEP_CACHE", str(tmp_path))

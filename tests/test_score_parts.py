@@ -82,6 +82,7 @@ def test_scores_are_taken_of_a_run_whose_models_code_and_batches_are_the_same(
     assert plan.earlier(store, 512) == (run if taken else None)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_a_kill_with_parts_of_its_own_batches_alone(folder: Path) -> None:
     def run(budget: int) -> dict[str, Any]:
         asked = f'[classify]\nmodel = "toxic"\ntoken_budget = {budget}\n'

@@ -171,7 +171,7 @@ def belongs_to(group: int, process: psutil.Process) -> bool:
     return False
 
 
-@pytest.mark.parametrize("stage", ["crawl", "classify"])
+@pytest.mark.parametrize("stage", ["crawl", pytest.param("classify", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("order", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_order_to_stop_is_one_line_and_leaves_no_process_and_no_lease(
     swept: Path, network: Network, tmp_path: Path, stage: str, order: signal.Signals
@@ -194,6 +194,7 @@ def test_an_order_to_stop_is_one_line_and_leaves_no_process_and_no_lease(
     assert digest(tmp_path) == digest(swept)
 
 
+@pytest.mark.slow
 def test_of_two_commands_on_one_sweep_the_second_is_told_who_is_at_work(
     swept: Path, network: Network, tmp_path: Path
 ) -> None:

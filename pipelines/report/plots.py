@@ -175,6 +175,45 @@ def survival(grouping: Grouping) -> str | None:
         return _svg(figure, f"Posts still there, by {grouping.name}", said)
 
 
+Line = tuple[str, Sequence[float], Sequence[float]]
+"""A name, and the points of its line: along, and up."""
+
+
+def reliability(label: str, lines: Sequence[Line]) -> str:
+    """A reliability diagram: the mean score of each bin, and the share of its rows that the label applies to."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(3.2)
+        axes.plot([0, 1], [0, 1], color=_LINE, linewidth=1.0)
+        for place, (name, claimed, seen) in enumerate(lines):
+            axes.plot(claimed, seen, "o-", color=_SERIES[place % len(_SERIES)], linewidth=1.5, markersize=5, label=name)
+        _square(figure, axes, "mean score of a bin", f"share that is {label}")
+        said = ", ".join(f"{name}: {len(claimed)} bins with rows" for name, claimed, _ in lines)
+        return _svg(figure, f"Reliability of {label}", said)
+
+
+def precision_recall(label: str, lines: Sequence[Line], stored: Sequence[tuple[float, float] | None]) -> str:
+    """Precision over recall; the dot of a line is where the model's threshold puts it."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(3.2)
+        for place, ((name, recall, precision), dot) in enumerate(zip(lines, stored, strict=True)):
+            color = _SERIES[place % len(_SERIES)]
+            axes.step(recall, precision, where="pre", color=color, linewidth=1.5, label=name)
+            if dot is not None:
+                axes.plot([dot[0]], [dot[1]], "o", color=color, markersize=7)
+        _square(figure, axes, "recall", "precision")
+        dots = [(line[0], dot) for line, dot in zip(lines, stored, strict=True) if dot]
+        said = ", ".join(f"{name}: precision {up:.2f} at recall {along:.2f}" for name, (along, up) in dots)
+        return _svg(figure, f"Precision and recall of {label}", said)
+
+
+def _square(figure: Figure, axes: Axes, along: str, up: str) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(along)
+    axes.set_ylabel(up)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=10, handlelength=1)
+
+
 def _panel(axes: Axes, color: str, own: _Steps, *others: _Steps) -> None:
     for hours, _, share, _ in others:
         axes.step(hours, share, where="post", color=_LINE, linewidth=1.0)
