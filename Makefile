@@ -10,7 +10,7 @@ demo: .venv/.installed
 	$(BIN)/postsweep demo --out $(SWEEP_OUT)
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: lint
 	$(BIN)/pytest -m "slow"

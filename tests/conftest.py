@@ -16,6 +16,15 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no faul
 settings.load_profile("untimed")
 
 
+LONGEST = ("test_sweep", "test_report", "test_run_models", "test_rerun", "test_erase", "test_accounts", "test_ratchet")
+"""Files of few and long tests: they begin first, so that no worker is left with them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; the order of all others stays."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
     """The sample network, running."""

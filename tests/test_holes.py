@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
+import pytest
 
 from crawlers.post import PostId
 from crawlers.pseudonyms import Pseudonyms
@@ -38,6 +39,7 @@ def rechecked(folder: Path, number: int = 1) -> tuple[dict[str, Any], str]:
     return json.loads((folder / f"archive/manifests/rounds/{SWEEP}.{number}.json").read_text()), done.stdout
 
 
+@pytest.mark.slow
 def test_missing_messages_of_a_channel_are_told_from_albums_and_messages_of_service(tmp_path: Path) -> None:
     state = Telegram(channels={"harbour_notes": harbour()})
     with telegram(state) as server:
