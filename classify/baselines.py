@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from classify.datasets import Example
-from classify.fitting import calibrate, fit_heads, marks_of, thresholds
+from classify.fitting import calibrate, fit_heads, marks_of, probabilities, thresholds
 from classify.heads import Heads
 from classify.labels import Label
 from classify.scoring import first_windows
@@ -106,12 +106,7 @@ def _calibrated(name: str, job: Job, examples: Sequence[Example], logits: Floats
     langs = np.array([each.lang for each in examples])
     kept = np.flatnonzero(np.array([each.part == "calibrate" for each in examples]))
     none = np.zeros(logits.shape)
-    languages = sorted(set(langs.tolist()))
-    fitted = calibrate(logits[kept], none[kept], marks[kept], langs[kept], languages)
-    named = tuple(Label(each, "") for each in job.recipe.labels)
-    heads = Heads(named, np.zeros((0, 0), np.float32), np.zeros(0, np.float32), fitted)
-    scores = np.zeros(logits.shape)
-    for lang in languages:
-        scores[langs == lang] = heads.probabilities(logits[langs == lang], none[langs == lang], lang)
+    fitted = calibrate(logits[kept], none[kept], marks[kept], langs[kept], sorted(set(langs.tolist())))
+    scores = probabilities(fitted, logits, none, langs)
     cuts = thresholds(scores[kept], marks[kept], [examples[int(at)] for at in kept], job.recipe.thresholds)
     return Contender(name, scores, tuple(cuts))

@@ -9,20 +9,19 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from numpy.typing import NDArray
 
 from classify.baselines import FROZEN_ROWS, Contender, frozen, tfidf
 from classify.batching import windows
 from classify.datasets import Example
 from classify.duplicates import SHINGLE
 from classify.errors import ModelError
+from classify.evaluate import judge, score_suite
 from classify.fitting import marks_of
 from classify.heads import is_flag
 from classify.labels import CODEBOOK
@@ -31,6 +30,7 @@ from classify.measures import Estimate, Rows, figures
 from classify.model import Model, load, prepare
 from classify.recipe import Recipe, read_recipe
 from classify.scoring import score_texts, tokenised
+from classify.suites import suite
 from classify.train import Job, gather
 
 DEFAULT = Path(str(resources.files("classify.default")))
@@ -45,21 +45,16 @@ RUN = {"zh": 8, "en": 24}
 
 TEXTS, LONG = 50, 5
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
-SUITES = ("fairness_zh.jsonl", "fairness_en.jsonl")
 
 
 def embedded(model: Model, examples: Sequence[Example]) -> Contender:
     """The embedded model's scores of the test part, as a sweep scores: by the detected language, in windows."""
     scores = np.full((len(examples), len(LABELS)), np.nan)
     chosen = [at for at, each in enumerate(examples) if each.part == "test"]
-    scores[chosen] = _scores(model, [examples[at].text for at in chosen])
+    table = score_texts(model, [examples[at].text for at in chosen])
+    for place, label in enumerate(LABELS):
+        scores[chosen, place] = table.column(label).to_numpy()
     return Contender("default", scores, tuple(label.threshold for label in model.labels))
-
-
-def _scores(model: Model, texts: Sequence[str]) -> NDArray[np.float64]:
-    table = score_texts(model, texts)
-    columns = [table.column(label).to_numpy(zero_copy_only=False) for label in LABELS]
-    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def measure(examples: Sequence[Example], contenders: Sequence[Contender]) -> dict[str, Any]:
@@ -115,49 +110,22 @@ def _rounded(estimate: Estimate) -> list[float | None]:
     return [None if each is None else round(each, 3) for each in (estimate.value, estimate.low, estimate.high)]
 
 
-@dataclass(frozen=True)
-class SuitePost:
-    """A post of a fairness suite."""
-
-    id: str
-    lang: str
-    group: str
-    text: str
-    labels: tuple[str, ...]
-    pair: str | None
-
-
-def read_suites() -> list[SuitePost]:
-    """The posts of the fairness suites."""
-    found = []
-    for name in SUITES:
-        for line in resources.files("classify.suites").joinpath(name).read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            labels, pair = tuple(row["labels"]), row.get("pair")
-            found.append(SuitePost(row["id"], row["lang"], row["group"], row["text"], labels, pair))
-    return found
-
-
 def suites(model: Model) -> dict[str, Any]:
     """Per language and group of the fairness suites: harmless posts flagged, by label too, and harmful ones found."""
-    posts = read_suites()
-    scores = _scores(model, [post.text for post in posts])
-    flags = is_flag(scores, np.array([label.threshold for label in model.labels]))
     found: dict[str, Any] = {}
-    for post, hits in zip(posts, flags, strict=True):
-        for group in (post.group, "all"):
-            counts = found.setdefault(post.lang, {}).setdefault(
-                group, {"harmless": 0, "flagged": 0, "by_label": dict.fromkeys(LABELS, 0), "harmful": 0, "found": 0}
-            )
-            said = [label for label, hit in zip(LABELS, hits, strict=True) if hit]
-            if post.labels:
-                counts["harmful"] += 1
-                counts["found"] += bool(set(said) & set(post.labels))
-            else:
-                counts["harmless"] += 1
-                counts["flagged"] += bool(said)
-                for label in said:
-                    counts["by_label"][label] += 1
+    for path in suite("fairness"):
+        scored = score_suite(model, path)
+        judged = judge(scored, draws=1)
+        found[scored.rows[0].lang] = {
+            each.group: {
+                "harmless": each.flagged.rows,
+                "flagged": each.flagged.hits,
+                "by_label": {label: of.hits for label, of in each.flagged_by_label.items()},
+                "harmful": each.found.rows,
+                "found": each.found.hits,
+            }
+            for each in (*judged.files, *judged.groups)
+        }
     return found
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from classify.calibration import STEPS, choose_threshold, f1_scores
 from classify.errors import ModelError
 from classify.heads import is_flag
-from classify.labelled import Row
+from classify.labelled import Columns, Row, read_labelled
 from classify.labels import Label
 from classify.measures import DRAWS, Difference, Figures, Rows, Share, differences, figures, share
 from classify.model import Model
@@ -135,6 +136,12 @@ def score_rows(model: Model, rows: Sequence[Row], advance: Callable[[int], None]
         detected += table.column("lang").to_pylist()
         advance(len(chunk))
     return Scored(model.entry, model.labels, tuple(rows), scores, tuple(detected))
+
+
+def score_suite(model: Model, path: Path) -> Scored:
+    """Scores a suite, whose rows list the labels that they were written for. Errors: ModelError."""
+    labels = [label.name for label in model.labels]
+    return score_rows(model, read_labelled([path], Columns(partial=True), labels).rows)
 
 
 def judge(scored: Scored, chosen: Mapping[str, float] | None = None, draws: int = DRAWS) -> Judgement:

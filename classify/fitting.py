@@ -1,6 +1,6 @@
 """Fits of heads: logistic regressions on vectors and on hashed words, and what joins the two to a probability."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,17 @@ def _joined(logits: Floats, words: Floats, marks: Marks, here: Bools) -> tuple[f
     inputs = np.stack([logits[chosen], words[chosen]], axis=1)
     (slope, lexical), offset = platt(inputs, marks[chosen] == 1)
     return float(slope), float(lexical), offset
+
+
+def probabilities(
+    calibration: Mapping[str, Calibration], logits: Floats, words: Floats, langs: NDArray[np.str_]
+) -> Floats:
+    """Calibrated probabilities of both logits `[rows, labels]`, each row in its language."""
+    found = np.zeros(logits.shape)
+    for lang, fitted in calibration.items():
+        here = langs == lang
+        found[here] = fitted.probabilities(logits[here], words[here])
+    return found
 
 
 def thresholds(

@@ -59,6 +59,11 @@ class Calibration:
     lexical: Floats
     offset: Floats
 
+    def probabilities(self, logits: Floats, words: Floats) -> NDArray[np.float32]:
+        """Of both logits `[rows, labels]`."""
+        calibrated: Floats = expit(logits * self.slope + words * self.lexical + self.offset)
+        return calibrated.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Heads:
@@ -89,17 +94,11 @@ class Heads:
         """`[texts, labels]`: what the words alone say; 0 without a lexicon."""
         return np.zeros((len(texts), len(self.labels))) if self.lexicon is None else self.lexicon.logits(texts)
 
-    def probabilities(self, logits: Floats, words: Floats, language: str) -> NDArray[np.float32]:
-        """Calibrated probabilities of both logits `[rows, labels]` in one language."""
-        fitted = self.calibration[language]
-        calibrated: Floats = expit(logits * fitted.slope + words * fitted.lexical + fitted.offset)
-        return calibrated.astype(np.float32)
-
     def scores(self, rows: NDArray[np.float32], texts: Sequence[str], language: str) -> NDArray[np.float32]:
         """See `Head`: the calibrated probabilities of mean vectors and words."""
         if rows.shape[1] != self.weight.shape[1]:
             raise ValueError(f"vectors of {rows.shape[1]} numbers, and heads of {self.weight.shape[1]}")
-        return self.probabilities(self.logits(rows), self.words(texts), language)
+        return self.calibration[language].probabilities(self.logits(rows), self.words(texts))
 
 
 def is_flag(scores: NDArray[np.floating], threshold: float | NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -21,9 +21,9 @@ from typing import Any
 
 from classify.datasets import Example
 from classify.errors import ModelError
-from classify.evaluate import ALL, Group, Scored, judge, score_rows
+from classify.evaluate import ALL, Group, Scored, judge, score_rows, score_suite
 from classify.files import sha256
-from classify.labelled import Columns, Row, read_labelled
+from classify.labelled import Row
 from classify.measures import Share
 from classify.model import Model, load, prepare
 from classify.recipe import read_recipe
@@ -54,11 +54,7 @@ Floors = dict[str, dict[str, Any]]
 
 def reached_on_suites(model: Model, files: Sequence[Path] | None = None) -> dict[str, Reached]:
     """What a model reaches on the fairness suites. Errors: ModelError."""
-    labels = [label.name for label in model.labels]
-    return {
-        path.stem: reached(sha256(path), score_rows(model, read_labelled([path], Columns(partial=True), labels).rows))
-        for path in files or suite("fairness")
-    }
+    return {path.stem: reached(sha256(path), score_suite(model, path)) for path in files or suite("fairness")}
 
 
 def reached(digest: str, scored: Scored) -> Reached:
@@ -140,11 +136,15 @@ def read_floors(path: Path = FLOORS) -> Floors:
 
 def _named(each: Group) -> dict[str, Share]:
     """The shares of a group by what they are called; of one group its own two alone."""
-    alone = Share(each.flagged.rows - each.flagged.hits, each.flagged.rows, None, 0.0, 1.0)
+    alone = _left_alone(each)
     if each.group != ALL:
         return {f"left alone, {each.group}": alone, f"found, {each.group}": each.found}
     by_label = {f"found, {label}": share for label, share in each.found_by_label.items()}
     return {"left alone": alone, "found": each.found, **by_label}
+
+
+def _left_alone(each: Group) -> Share:
+    return Share(each.flagged.rows - each.flagged.hits, each.flagged.rows, None, 0.0, 1.0)
 
 
 def _margin(share: Share) -> float:
@@ -178,7 +178,7 @@ def _reached_on_set(model: Model, examples: Sequence[Example]) -> Reached:
             figures[f"macro-F1, {each.label}"] = (macro, MARGIN)
     for group in judged.files:
         if group.flagged.rows >= LEAST_POSITIVE:
-            share = Share(group.flagged.rows - group.flagged.hits, group.flagged.rows, None, 0.0, 1.0)
+            share = _left_alone(group)
             figures["left alone"] = (share.hits / share.rows, _margin(share))
     return Reached(digest, figures)
 

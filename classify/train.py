@@ -30,7 +30,7 @@ from classify.embedded import default_folder, make_base
 from classify.engines.onnx import OnnxEncoder
 from classify.errors import ModelError
 from classify.files import sha256
-from classify.fitting import calibrate, fit_heads, fit_lexicon, marks_of, thresholds
+from classify.fitting import calibrate, fit_heads, fit_lexicon, marks_of, probabilities, thresholds
 from classify.heads import Heads, save_heads
 from classify.labels import Label
 from classify.model import Model, ModelRef, ModelSpec, prefix_ids
@@ -129,13 +129,8 @@ def train(job: Job, examples: Sequence[Example], out: Path) -> Heads:
     plain = Heads(tuple(Label(name, recipe.labels[name]) for name in labels), weight, bias, {}, lexicon)
     rows = vectors(model, [windows[at] for at in kept], job)
     logits, words = plain.logits(rows), plain.words([said[at] for at in kept])
-    languages = sorted(set(langs.tolist()))
-    joined = calibrate(logits, words, marks[kept], langs[kept], languages)
-    fitted = Heads(plain.labels, weight, bias, joined, lexicon)
-    scores = np.zeros(logits.shape)
-    for lang in languages:
-        here = langs[kept] == lang
-        scores[here] = fitted.probabilities(logits[here], words[here], lang)
+    joined = calibrate(logits, words, marks[kept], langs[kept], sorted(set(langs.tolist())))
+    scores = probabilities(joined, logits, words, langs[kept])
     cuts = thresholds(scores, marks[kept], [examples[int(at)] for at in kept], recipe.thresholds)
     named = tuple(Label(name, recipe.labels[name], cut) for name, cut in zip(labels, cuts, strict=True))
     heads = Heads(named, weight, bias, joined, lexicon)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from classify.columns import is_column
+from classify.labelled import NONE
 from classify.scoring import TOKEN_BUDGET
 from classify.spec import DEVICE, Dtype, EngineName, ModelSpec, located
 from cluster.open import ClusterSpec
@@ -54,6 +56,18 @@ def changed(  # noqa: PLR0917 - the command's own options
 def spec_of(model: str, device: str | None, dtype: str | None, engine: str | None) -> ModelSpec:
     """A model as a command line names it: folders relative to where it is run. Errors: ConfigError."""
     return _computed(ModelSpec(located(model, Path.cwd())), device, dtype, engine)
+
+
+def asked_values(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The labels of each value: `OFF=abuse`, `HATE=hate,abuse`, `NOT=none`. Errors: ConfigError."""
+    found = {}
+    for value, names in pairs("--value", given):
+        labels = () if names.casefold() in NONE else tuple(each.strip() for each in names.split(","))
+        for label in labels:
+            if not is_column(label):
+                raise ConfigError(f"--value {value}={names}: {label!r} cannot be a label's name (letters, digits, _)")
+        found[value] = labels
+    return found
 
 
 def pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:

@@ -49,6 +49,13 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:<number>.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
 Engine = Annotated[str | None, typer.Option(help="auto, onnxruntime or torch.")]
 Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Local worker processes.")]
+TextField = Annotated[str, typer.Option(help="The column of texts.")]
+LabelField = Annotated[
+    str | None, typer.Option(help="The column of labels. Default: `labels`, `label`, else a column per label.")
+]
+Values = Annotated[
+    list[str] | None, typer.Option(help="VALUE=LABEL, what a value says; `none` for no label. Repeat for all.")
+]
 Named = Annotated[
     str, typer.Argument(metavar="MODEL", help="`default`, `default-official`, a folder, or owner/name@<commit>.")
 ]
@@ -458,13 +465,9 @@ def train(
     heads_only: Annotated[
         bool, typer.Option("--heads-only", help="Leave the encoder as it is: minutes, without the extra `train`.")
     ] = False,
-    text_field: Annotated[str, typer.Option(help="The column of texts.")] = "text",
-    label_field: Annotated[
-        str | None, typer.Option(help="The column of labels. Default: `labels`, `label`, else a column per label.")
-    ] = None,
-    value: Annotated[
-        list[str] | None, typer.Option(help="VALUE=LABEL, what a value says; `none` for no label. Repeat for all.")
-    ] = None,
+    text_field: TextField = "text",
+    label_field: LabelField = None,
+    value: Values = None,
     definition: Annotated[list[str] | None, typer.Option(help="LABEL=TEXT, what it means. Repeat.")] = None,
     calibrate: Annotated[float | None, typer.Option(help="The share of texts to calibrate on. Default: 0.2.")] = None,
     test: Annotated[float | None, typer.Option(help="The share of texts to measure on. Default: 0.2.")] = None,
@@ -487,9 +490,9 @@ def train(
     The same command again goes on where it was stopped.
     """
     from classify.labelled import Columns
-    from pipelines.asked import pairs
+    from pipelines.asked import asked_values, pairs
     from pipelines.progress import open_progress
-    from pipelines.train import TrainRequest, asked_values, told, train_model
+    from pipelines.train import TrainRequest, told, train_model
 
     request = TrainRequest(
         tuple(files or ()),
@@ -498,7 +501,7 @@ def train(
         data,
         work,
         heads_only,
-        Columns(text_field, label_field, asked_values(pairs("--value", value or []))),
+        Columns(text_field, label_field, asked_values(value or [])),
         dict(pairs("--definition", definition or [])),
         seed,
         epochs,
@@ -525,13 +528,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for evaluation.json, evaluation.html, scores.parquet.")
     ] = None,
-    text_field: Annotated[str, typer.Option(help="The column of texts.")] = "text",
-    label_field: Annotated[
-        str | None, typer.Option(help="The column of labels. Default: `labels`, `label`, else a column per label.")
-    ] = None,
-    value: Annotated[
-        list[str] | None, typer.Option(help="VALUE=LABEL, what a value says; `none` for no label. Repeat for all.")
-    ] = None,
+    text_field: TextField = "text",
+    label_field: LabelField = None,
+    value: Values = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="A row's labels are those it was written for, and deny no other.")
     ] = False,
@@ -552,14 +551,13 @@ def evaluate(
     Figures per label, language and file with their uncertainty, groups of a suite, and what another model does better.
     """
     from classify.labelled import Columns
-    from pipelines.asked import pairs, spec_of
+    from pipelines.asked import asked_values, spec_of
     from pipelines.evaluate import EvaluateRequest, asked_target, evaluate_model
     from pipelines.evaluate import as_json as evaluation_json
     from pipelines.evaluate_text import show
     from pipelines.progress import open_progress
-    from pipelines.train import asked_values
 
-    values = asked_values(pairs("--value", value or []))
+    values = asked_values(value or [])
     request = EvaluateRequest(
         spec_of(model, device, dtype, engine),
         tuple(files or ()),

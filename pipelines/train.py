@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.calibration import average_precision, f1_scores
-from classify.columns import is_column
 from classify.datasets import PARTS, Example
 from classify.errors import ModelError
 from classify.fitting import marks_of
 from classify.heads import is_flag
-from classify.labelled import NONE, Columns, Labelled, read_labelled
+from classify.labelled import Columns, Labelled, read_labelled
 from classify.model import load, prepare
 from classify.recipe import AdapterPart, LexicalPart, Recipe, SplitPart, read_recipe
 from classify.scoring import score_texts
@@ -115,18 +114,6 @@ def train_model(request: TrainRequest, progress: Progress) -> Trained:
         figures,
         unread,
     )
-
-
-def asked_values(given: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """The labels of each value: `OFF=abuse`, `HATE=hate,abuse`, `NOT=none`. Errors: ConfigError."""
-    found = {}
-    for value, names in given:
-        labels = () if names.casefold() in NONE else tuple(each.strip() for each in names.split(","))
-        for label in labels:
-            if not is_column(label):
-                raise ConfigError(f"--value {value}={names}: {label!r} cannot be a label's name (letters, digits, _)")
-        found[value] = labels
-    return found
 
 
 def told(trained: Trained) -> Iterator[str]:
